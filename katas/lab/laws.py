@@ -1,0 +1,258 @@
+"""Comparisons whose failures teach, and the laws that every kata obeys.
+
+A standing law takes a function and example arguments (float64 where they are floating): `law(box_iou, boxes1, boxes2)`.
+Arguments and results may be tensors, numbers, and lists, tuples or dictionaries of them.
+"""
+
+import random
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+# --- comparisons ----------------------------------------------------------------------------------------------------
+
+
+def expect_close(got, expected, law: str, **tolerances) -> None:
+    """`torch.testing.assert_close`, with the law that broke, what came out and what was expected."""
+    __tracebackhide__ = True
+    got_leaves, expected_leaves = _comparable(got, expected, law)
+    for got_leaf, expected_leaf in zip(got_leaves, expected_leaves, strict=True):
+        if got_leaf.is_floating_point() and (got_leaf.isnan() & ~expected_leaf.isnan()).any():
+            _broken(law, got_leaf, expected_leaf, "NaN came out where a number was expected")
+        try:
+            torch.testing.assert_close(got_leaf, expected_leaf, equal_nan=True, check_device=False, **tolerances)
+        except AssertionError as error:
+            _broken(law, got_leaf, expected_leaf, _difference(str(error)))
+
+
+def expect_equal(got, expected, law: str) -> None:
+    """The same without any tolerance: for indices, labels and masks."""
+    __tracebackhide__ = True
+    expect_close(got, expected, law, rtol=0, atol=0)
+
+
+def _comparable(got, expected, law: str) -> tuple[list[Tensor], list[Tensor]]:
+    __tracebackhide__ = True
+    if isinstance(got, Tensor):
+        if not isinstance(expected, Tensor):
+            expected = torch.as_tensor(expected, dtype=got.dtype).reshape(_shape_of(expected, got))
+        if got.shape != expected.shape:
+            _broken(law, got, expected, f"shape {tuple(got.shape)} came out, not {tuple(expected.shape)}")
+        if got.dtype != expected.dtype:
+            _broken(law, got, expected, f"dtype {got.dtype} came out, not {expected.dtype}")
+        return [got.detach()], [expected.detach().to(got.device)]
+    if isinstance(got, bool | int | float | np.generic):
+        return [torch.tensor(got)], [torch.as_tensor(expected, dtype=torch.tensor(got).dtype)]
+    if not isinstance(got, list | tuple | dict):
+        _broken(law, got, expected, f"a {type(got).__name__} came out")
+    if len(got) != len(expected):
+        _broken(law, got, expected, f"{len(got)} came out, not {len(expected)}")
+    keys = list(expected) if isinstance(got, dict) else range(len(got))
+    pairs = [_comparable(got[key], expected[key], law) for key in keys]
+    return [leaf for left, _ in pairs for leaf in left], [leaf for _, right in pairs for leaf in right]
+
+
+def _shape_of(numbers, got: Tensor) -> tuple[int, ...]:
+    shape = tuple(np.shape(numbers))
+    return tuple(got.shape) if 0 in shape and got.numel() == 0 else shape  # [] stands for any empty tensor
+
+
+def _difference(message: str) -> str:
+    lines = [line for line in message.splitlines() if line.startswith(("Mismatched", "Greatest absolute", "Expected"))]
+    return "; ".join(lines) or message
+
+
+def _broken(law: str, got, expected, difference: str):
+    __tracebackhide__ = True
+    raise AssertionError(f"{law}\n  got       {show(got)}\n  expected  {show(expected)}\n  {difference}")
+
+
+def show(value, limit: int = 400) -> str:
+    """A value in few characters: numbers rounded, shape and dtype told where it is a tensor of any size."""
+    if isinstance(value, Tensor):
+        text = " ".join(repr(_rounded(value.detach().tolist())).split())
+        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        text = text if len(text) <= limit else text[:limit] + " …"
+        return f"{text}   {kind}"
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + " …"
+
+
+def _rounded(numbers):
+    if isinstance(numbers, list):
+        return [_rounded(number) for number in numbers]
+    return float(f"{numbers:.7g}") if isinstance(numbers, float) else numbers
+
+
+# --- the standing laws ----------------------------------------------------------------------------------------------
+
+
+def inputs_are_not_changed(fn: Callable, *args, **kwargs) -> None:
+    __tracebackhide__ = True
+    leaves = _tensors((args, kwargs))
+    before = [(leaf.clone(), leaf._version, leaf.requires_grad) for leaf in leaves]
+    fn(*args, **kwargs)
+    for leaf, (copy, version, requires_grad) in zip(leaves, before, strict=True):
+        changed = leaf._version != version or not torch.equal(leaf.nan_to_num(), copy.nan_to_num())
+        if changed or leaf.requires_grad != requires_grad:
+            raise AssertionError(
+                f"{_name(fn)} changes its input: the caller's tensor is no longer what it was\n"
+                f"  before  {show(copy)}\n  after   {show(leaf)}\n"
+                "  an in-place operation (+=, clamp_, index assignment) works on the caller's memory: make a new tensor"
+            )
+
+
+def dtype_is_followed(fn: Callable, *args, **kwargs) -> None:
+    """float32 in, float32 out; float64 in, float64 out: whatever the default dtype is."""
+    __tracebackhide__ = True
+    for dtype, other in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+        cast_args, cast_kwargs = _cast((args, kwargs), dtype)
+        with _default_dtype(other):
+            result = fn(*cast_args, **cast_kwargs)
+        for leaf in _tensors(result):
+            if leaf.is_floating_point() and leaf.dtype != dtype:
+                raise AssertionError(
+                    f"{_name(fn)} does not follow the dtype of its input: {dtype} went in, {leaf.dtype} came out\n"
+                    "  a new tensor takes its dtype from an input (`x.new_zeros(…)`, `dtype=x.dtype`), never the default"
+                )
+
+
+def device_is_followed(fn: Callable, *args, **kwargs) -> None:
+    """Tensors are made on the device of the input. Without a second device, the default device plays the wrong one."""
+    __tracebackhide__ = True
+    told = (
+        f"{_name(fn)} makes a tensor on the default device, not on the device of its input\n"
+        "  say `device=x.device` for every new tensor, or derive it (`x.new_zeros(…)`, `torch.zeros_like(x)`)"
+    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    moved_args, moved_kwargs = tree_map(
+        lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, (args, kwargs)
+    )
+    with torch.device("cpu" if device == "cuda" else "meta"):
+        try:
+            result = fn(*moved_args, **moved_kwargs)
+        except (RuntimeError, NotImplementedError) as error:
+            if isinstance(error, NotImplementedError) and "meta" not in str(error):
+                raise
+            if "device" not in str(error) and "meta" not in str(error):
+                raise
+            raise AssertionError(f"{told}\n  {str(error).splitlines()[0]}") from None
+    if any(leaf.device.type != device for leaf in _tensors(result)):
+        raise AssertionError(told)
+
+
+def global_rng_is_untouched(fn: Callable, *args, **kwargs) -> None:
+    __tracebackhide__ = True
+    states = {"torch": torch.get_rng_state(), "numpy": np.random.get_state()[1].copy(), "random": random.getstate()}
+    fn(*args, **kwargs)
+    after = {"torch": torch.get_rng_state(), "numpy": np.random.get_state()[1], "random": random.getstate()}
+    for library, state in states.items():
+        if not np.array_equal(state, after[library]) if library != "random" else state != after[library]:
+            raise AssertionError(
+                f"{_name(fn)} draws from the global random generator of {library}, so a run cannot be repeated\n"
+                "  randomness comes from the arguments (a generator, or the noise itself)"
+            )
+
+
+def memory_layout_does_not_matter(fn: Callable, *args, **kwargs) -> None:
+    """The same numbers, laid out in memory with gaps and in another order, give the same result."""
+    __tracebackhide__ = True
+    scattered_args, scattered_kwargs = tree_map(_scattered, (args, kwargs))
+    expected = fn(*args, **kwargs)
+    try:
+        result = fn(*scattered_args, **scattered_kwargs)
+    except RuntimeError as error:
+        if "view" not in str(error) and "contiguous" not in str(error):
+            raise
+        raise AssertionError(
+            f"{_name(fn)} needs contiguous memory, and a transposed or sliced tensor has none: use reshape, not view\n"
+            f"  {str(error).splitlines()[0]}"
+        ) from None
+    expect_close(result, expected, f"{_name(fn)} does not depend on how its input lies in memory")
+
+
+STANDING_LAWS = [
+    inputs_are_not_changed,
+    dtype_is_followed,
+    device_is_followed,
+    global_rng_is_untouched,
+    memory_layout_does_not_matter,
+]
+
+
+# --- gradients ------------------------------------------------------------------------------------------------------
+
+
+def gradients_are_right(fn: Callable, *args, **kwargs) -> None:
+    """Against finite differences in float64, for every floating tensor among `args`; keep away from kinks."""
+    __tracebackhide__ = True
+    leaves = [leaf.detach().clone().requires_grad_() if _floating(leaf) else leaf for leaf in args]
+
+    def outputs(*inputs):
+        return tuple(leaf for leaf in _tensors(fn(*inputs, **kwargs)) if leaf.is_floating_point())
+
+    if not any(leaf.requires_grad for leaf in outputs(*leaves)):
+        raise AssertionError(f"no gradient flows through {_name(fn)}: was it detached, or computed on numbers?")
+    try:
+        torch.autograd.gradcheck(outputs, tuple(leaves))
+    except RuntimeError as error:
+        raise AssertionError(f"the gradient of {_name(fn)} is not that of the formula\n{error}") from None
+
+
+def gradients_are_finite(fn: Callable, *args, **kwargs) -> None:
+    """The sum of the outputs has a finite gradient with respect to every floating tensor among `args`."""
+    __tracebackhide__ = True
+    leaves = [leaf.detach().clone().requires_grad_() if _floating(leaf) else leaf for leaf in args]
+    total = sum(leaf.sum() for leaf in _tensors(fn(*leaves, **kwargs)) if leaf.is_floating_point())
+    if not isinstance(total, Tensor) or not total.requires_grad:
+        raise AssertionError(f"no gradient flows through {_name(fn)}: was it detached, or computed on numbers?")
+    inputs = [leaf for leaf in leaves if _floating(leaf)]
+    gradients = torch.autograd.grad(total, inputs, allow_unused=True)
+    for leaf, gradient in zip(inputs, gradients, strict=True):
+        if gradient is not None and not gradient.isfinite().all():
+            raise AssertionError(
+                f"the gradient of {_name(fn)} is not finite\n  input     {show(leaf)}\n  gradient  {show(gradient)}\n"
+                "  masking a bad value afterwards is too late: 0 × inf is NaN in the backward pass; guard it before"
+            )
+
+
+# --- plumbing -------------------------------------------------------------------------------------------------------
+
+
+def _tensors(tree) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def _floating(leaf) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+
+
+def _cast(tree, dtype: torch.dtype):
+    return tree_map(lambda leaf: leaf.to(dtype) if _floating(leaf) else leaf, tree)
+
+
+def _scattered(leaf):
+    if not isinstance(leaf, Tensor) or leaf.dim() == 0:
+        return leaf
+    padded = torch.stack([leaf, torch.zeros_like(leaf)], dim=-1)  # every second element is something else
+    order = list(range(leaf.dim()))[::-1]
+    laid_out = padded.permute(*order, leaf.dim()).contiguous()  # the first axis now runs fastest
+    return laid_out.permute(*order, leaf.dim())[..., 0]
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _name(fn: Callable) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)

@@ -1,0 +1,147 @@
+"""Which implementation runs: an import finder that serves `katas.<topic>.<kata>` from the chosen tree.
+
+`KATAS_IMPL="a:b"` (set by `pytest --impl a:b`) serves a kata from the first named tree that has it, then from `katas/`
+itself. Module names stay `katas.…`, and tracebacks show the real file. Spec files (`test_*`) and `katas.lab` are never
+touched. Under pytest the loader also checks shapes and dtypes from the annotations (jaxtyping and beartype).
+"""
+
+import functools
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN_TREE = "katas"
+
+
+class KataFinder(importlib.abc.MetaPathFinder):
+    """Serves kata modules from `trees`, in order, then from `katas/`; `sources` holds replacements kept in memory."""
+
+    def __init__(self, trees: list[str], check_annotations: bool):
+        self.trees = trees
+        self.check_annotations = check_annotations
+        self.sources: dict[str, str] = {}
+
+    def find_spec(self, fullname, path=None, target=None):
+        names = kata_of_module(fullname)
+        if names is None:
+            return None
+        file = self.file_of(*names)
+        if file is None:
+            return None
+        loader = KataLoader(fullname, str(file), self)
+        return importlib.util.spec_from_file_location(fullname, file, loader=loader)
+
+    def file_of(self, topic: str, kata: str) -> Path | None:
+        candidates = (tree_folder(tree) / topic / f"{kata}.py" for tree in [*self.trees, OWN_TREE])
+        return next((file for file in candidates if file.is_file()), None)
+
+
+class KataLoader(importlib.machinery.SourceFileLoader):
+    def __init__(self, fullname: str, path: str, finder: KataFinder):
+        super().__init__(fullname, path)
+        self.finder = finder
+
+    def get_code(self, fullname):
+        source = self.finder.sources.get(fullname)
+        return super().get_code(fullname) if source is None else compile(source, self.path, "exec", dont_inherit=True)
+
+    def exec_module(self, module):
+        super().exec_module(module)
+        if self.finder.check_annotations:
+            check_annotations_of(module)
+
+
+def kata_of_module(fullname: str) -> tuple[str, str] | None:
+    """`katas.detection.nms` → ("detection", "nms"); None for everything that is no kata."""
+    parts = fullname.split(".")
+    if len(parts) != 3 or parts[0] != "katas" or parts[1] == "lab" or parts[2].startswith(("test_", "conftest")):
+        return None
+    return parts[1], parts[2]
+
+
+def tree_folder(tree: str) -> Path:
+    return ROOT / tree
+
+
+def install(trees: list[str] | None = None, *, check_annotations: bool = False) -> KataFinder:
+    """Install the finder (once: a second call replaces the first). Without `trees`, KATAS_IMPL names them."""
+    if trees is None:
+        trees = [tree for tree in os.environ.get("KATAS_IMPL", "").split(":") if tree]
+    uninstall()
+    finder = KataFinder(trees, check_annotations)
+    sys.meta_path.insert(0, finder)
+    return finder
+
+
+def uninstall() -> None:
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, KataFinder)]
+
+
+def installed() -> KataFinder | None:
+    return next((finder for finder in sys.meta_path if isinstance(finder, KataFinder)), None)
+
+
+def forget_katas() -> None:
+    """Drop every imported kata and spec module, so that the next import reads it anew."""
+    for name in list(sys.modules):
+        parts = name.split(".")
+        if parts[0] == "katas" and len(parts) == 3 and parts[1] != "lab":
+            module = sys.modules.pop(name)
+            parent = sys.modules.get(f"katas.{parts[1]}")
+            if parent is not None and getattr(parent, parts[2], None) is module:
+                delattr(parent, parts[2])
+
+
+# --- shapes and dtypes from the annotations -------------------------------------------------------------------------
+
+_checking = True
+
+
+@contextmanager
+def annotation_checks(on: bool) -> Iterator[None]:
+    """Switch the checks on or off: training and timing run without them."""
+    global _checking
+    before, _checking = _checking, on
+    try:
+        yield
+    finally:
+        _checking = before
+
+
+def check_annotations_of(module: types.ModuleType) -> None:
+    """Wrap the module's own functions, and the methods of its own classes, so that calls are checked."""
+    for name, value in list(vars(module).items()):
+        if _is_own_function(value, module):
+            setattr(module, name, _checked(value))
+        elif isinstance(value, type) and value.__module__ == module.__name__:
+            for attribute, member in list(vars(value).items()):
+                inner = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+                if _is_own_function(inner, module):
+                    wrapped = _checked(inner)
+                    setattr(value, attribute, type(member)(wrapped) if inner is not member else wrapped)
+
+
+def _is_own_function(value, module: types.ModuleType) -> bool:
+    own = isinstance(value, types.FunctionType) and value.__code__.co_filename == module.__file__
+    return own and bool(value.__annotations__)
+
+
+def _checked(function: types.FunctionType):
+    from beartype import beartype
+    from jaxtyping import jaxtyped
+
+    checked = jaxtyped(typechecker=beartype)(function)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        __tracebackhide__ = True
+        return (checked if _checking else function)(*args, **kwargs)
+
+    return call
