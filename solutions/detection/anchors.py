@@ -1,7 +1,7 @@
-"""Anchors: the fixed boxes, tiled over the image at several sizes and shapes, that a dense detector classifies and nudges.
+"""Anchors: fixed boxes, tiled over the image, that a dense detector classifies and nudges.
 
-The detector's head gives one row of scores per anchor and knows nothing of geometry, so the *order* of the anchors is
-part of the contract: row k of the head's output speaks about anchor k.
+The detector's head gives one row of scores per anchor and knows nothing of geometry, so the *order* of the
+anchors is part of the contract: row k of the head's output speaks about anchor k.
 """
 
 import math
@@ -15,10 +15,10 @@ from torch import Tensor
 def base_anchors(
     size: float | int, scales: Sequence[float | int], aspect_ratios: Sequence[float | int]
 ) -> Float[Tensor, "A 4"]:
-    """The A = len(aspect_ratios) * len(scales) anchor shapes of one level, as xyxy boxes centred at the origin.
+    """The len(aspect_ratios) * len(scales) anchor shapes of one level, as xyxy boxes centred at 0.
 
-    An aspect ratio is height / width. The anchor of scale s and ratio r has the area (size * s)**2 whatever r is, so
-    its width is size * s / sqrt(r) and its height size * s * sqrt(r). Coordinates are not rounded.
+    An aspect ratio is height / width. The anchor of scale s and ratio r has the area (size * s)**2 whatever r
+    is, so its width is size * s / sqrt(r) and its height size * s * sqrt(r). Coordinates are not rounded.
     Order: ratio-major, i.e. all scales of the first ratio, then all scales of the second, ...
     Returns float32 on the CPU.
 
@@ -39,8 +39,9 @@ def grid_anchors(
 ) -> Float[Tensor, "H*W*A 4"]:
     """The base anchors repeated at every cell of a feature map of `feature_size` = (height H, width W).
 
-    Cell (row i, column j) covers `stride` x `stride` pixels of the image; its anchors are centred in the middle of
-    them, at x = (j + 0.5) * stride, y = (i + 0.5) * stride. Anchors may stick out of the image and are not clipped.
+    Cell (row i, column j) covers `stride` x `stride` pixels of the image; its anchors are centred in the
+    middle of them, at x = (j + 0.5) * stride, y = (i + 0.5) * stride. Anchors may stick out of the image and
+    are not clipped.
     Order: rows, then columns within a row, then the base anchors within a cell, which is how a head's output
     (H, W, A, ...) flattens. The dtype and the device are those of `base`; H, W or A may be 0.
     """
@@ -60,11 +61,11 @@ def pyramid_anchors(
     scales: Sequence[float | int] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
     aspect_ratios: Sequence[float | int] = (0.5, 1.0, 2.0),
 ) -> list[Float[Tensor, "_ 4"]]:
-    """The anchors of every level of a feature pyramid, one float32 tensor per level, in the order of the levels.
+    """The anchors of every level of a feature pyramid: one float32 tensor per level, in their order.
 
-    Level l has a feature map of feature_sizes[l] = (height, width) cells of strides[l] pixels, and the anchor shapes
-    base_anchors(sizes[l], scales, aspect_ratios). The defaults are RetinaNet's nine shapes: three scales within an
-    octave, so that sizes that double from level to level leave no gap.
+    Level l has a feature map of feature_sizes[l] = (height, width) cells of strides[l] pixels, and the anchor
+    shapes base_anchors(sizes[l], scales, aspect_ratios). The defaults are RetinaNet's nine shapes: three
+    scales within an octave, so that sizes that double from level to level leave no gap.
     Raises a ValueError that names `strides` or `sizes` if its length is not that of `feature_sizes`.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).

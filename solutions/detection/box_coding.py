@@ -1,10 +1,11 @@
-"""Box coding: a box told relative to an anchor, so that what the network regresses does not depend on size or place.
+"""Box coding: a box told relative to an anchor, so that size and place drop out.
 
-Centres are coded in units of the anchor's size, sizes as log-ratios: every coordinate of a well-matched box is then
-a number near 0, for small objects as for large ones.
+Centres are coded in units of the anchor's size, sizes as log-ratios: every coordinate of a well-matched box
+is then a number near 0, for small objects as for large ones.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -23,7 +24,7 @@ def encode_boxes(
     boxes: Float[Tensor, "N 4"],
     anchors: Float[Tensor, "N 4"],
     *,
-    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    weights: Sequence[float | int] = (1.0, 1.0, 1.0, 1.0),
 ) -> Float[Tensor, "N 4"]:
     """The deltas (dx, dy, dw, dh) that lead from anchor n to box n (both xyxy, of positive width and height).
 
@@ -32,7 +33,7 @@ def encode_boxes(
         dy = wy * (y - ya) / ha    dh = wh * log(h / ha)
     where weights = (wx, wy, ww, wh) set the scale of the four regression targets.
 
-    Source: Girshick et al., Rich feature hierarchies (R-CNN, arXiv 1311.2524), appendix C; without weights there.
+    Source: Girshick et al., Rich feature hierarchies (R-CNN, arXiv 1311.2524), appendix C (without weights).
     """
     centers, sizes = _centers_and_sizes(boxes)
     anchor_centers, anchor_sizes = _centers_and_sizes(anchors)
@@ -44,17 +45,17 @@ def decode_boxes(
     deltas: Float[Tensor, "N 4"],
     anchors: Float[Tensor, "N 4"],
     *,
-    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
-    max_log_ratio: float = MAX_LOG_RATIO,
+    weights: Sequence[float | int] = (1.0, 1.0, 1.0, 1.0),
+    max_log_ratio: float | int = MAX_LOG_RATIO,
 ) -> Float[Tensor, "N 4"]:
     """The boxes (xyxy) that the deltas (dx, dy, dw, dh) make of the anchors: the inverse of `encode_boxes`.
 
     With dx, dy, dw, dh already divided by their weights, the box has
         x = xa + dx * wa    w = wa * exp(min(dw, max_log_ratio))
         y = ya + dy * ha    h = ha * exp(min(dh, max_log_ratio))
-    The limit holds for the log-ratio itself, i.e. after the weights are undone, and has no lower counterpart. It keeps
-    an untrained network's boxes, and their gradients, finite however large dw and dh are; round trips within the
-    limit are exact but for rounding.
+    The limit holds for the log-ratio itself, i.e. after the weights are undone, and has no lower counterpart.
+    It keeps an untrained network's boxes, and their gradients, finite however large dw and dh are; round
+    trips within the limit are exact but for rounding.
 
     Source: as `encode_boxes`; the limit is common practice, with this value in Detectron and torchvision.
     """

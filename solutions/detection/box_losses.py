@@ -1,4 +1,4 @@
-"""Box losses: how far a predicted box is from the true one, coordinate by coordinate (smooth L1) or as a whole (GIoU)."""
+"""Box losses: how far a prediction is off, coordinate by coordinate (smooth L1) or as a whole (GIoU)."""
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,10 @@ def smooth_l1_loss(
     """The smooth L1 loss of every element; nothing is summed or averaged. With d = pred - target,
 
         loss = 0.5 * d**2 / beta    where |d| < beta     (a parabola: the gradient fades near the target)
-               |d| - 0.5 * beta     elsewhere            (a line: an outlier pulls no harder than its neighbour)
+               |d| - 0.5 * beta     elsewhere            (a line: an outlier pulls no harder)
 
-    beta is where the two meet, with equal value and slope; beta = 0 is the L1 loss |d|. Values and gradients are finite
-    for every beta >= 0, however small. Raises a ValueError that names `beta` if it is negative.
+    beta is where the two meet, with equal value and slope; beta = 0 is the L1 loss |d|. Values and gradients
+    are finite for every beta >= 0, however small. Raises a ValueError that names `beta` if it is negative.
 
     Source: Girshick, Fast R-CNN (arXiv 1504.08083), which has beta = 1.
     """
@@ -23,24 +23,26 @@ def smooth_l1_loss(
     distance = (pred - target).abs()
     if beta == 0:
         return distance
-    # Both branches in one: torch.where would also differentiate d**2 / beta where it overflows, and 0 * inf is NaN.
+    # Both branches in one: torch.where would also differentiate d**2 / beta where it overflows (0 * inf).
     near = distance.clamp(max=beta)
     return near / beta * (distance - 0.5 * near)
 
 
 def _ratio(numerator: Float[Tensor, " N"], denominator: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    return numerator / denominator.where(denominator > 0, 1.0)  # guarded before dividing: 0 / 0 has a NaN gradient
+    # Guarded before dividing: 0 / 0 is NaN, and masking it afterwards leaves a NaN gradient.
+    return numerator / denominator.where(denominator > 0, 1.0)
 
 
 def giou_loss(boxes1: Float[Tensor, "N 4"], boxes2: Float[Tensor, "N 4"]) -> Float[Tensor, " N"]:
-    """1 - GIoU of box n of `boxes1` and box n of `boxes2` (xyxy), in [0, 2]; the two arguments are interchangeable.
+    """1 - GIoU of row n of `boxes1` and row n of `boxes2` (xyxy), in [0, 2] and symmetric.
 
         GIoU = intersection / union - (hull - union) / hull
 
-    in areas, where the hull is the smallest box that encloses both. Unlike 1 - IoU it still has a slope when the boxes
-    do not overlap: they are pulled together. The loss does not depend on the unit of length.
-    A fraction whose denominator is 0 counts as 0: two boxes without area cost 1 if their hull has no area either.
-    Values and gradients are finite for all boxes with x1 <= x2 and y1 <= y2, also for those of zero width or height.
+    in areas, where the hull is the smallest box that encloses both. Unlike 1 - IoU it still has a slope when
+    the boxes do not overlap: they are pulled together. The loss does not depend on the unit of length. A
+    fraction whose denominator is 0 counts as 0: two boxes without area cost 1 if their hull has no area
+    either. Values and gradients are finite for all boxes with x1 <= x2 and y1 <= y2, also for those of zero
+    width or height.
 
     Source: Rezatofighi et al., Generalized Intersection over Union (arXiv 1902.09630).
     """

@@ -1,7 +1,7 @@
 """Focal loss: cross-entropy that turns away from what is already known.
 
-A dense detector sees a hundred thousand easy background anchors for every object. Each costs little, but together they
-drown the rest; the factor (1 - p_t)**gamma silences them.
+A dense detector sees a hundred thousand easy background anchors for every object. Each costs little, but
+together they drown the rest; the factor (1 - p_t)**gamma silences them.
 """
 
 import torch
@@ -24,9 +24,9 @@ def sigmoid_focal_loss(
         p_t = 1 - p,  alpha_t = 1 - alpha    where the target is 0
         loss = -alpha_t * (1 - p_t)**gamma * log(p_t)
 
-    gamma = 0 is binary cross-entropy weighted by alpha_t (half of it for alpha = 0.5). The loss and its gradient are
-    finite, and accurate, for logits of any size and every gamma >= 0: a logit of -200 on a positive target costs
-    alpha * 200, and a logit of 200 costs nothing, also in float32.
+    gamma = 0 is binary cross-entropy weighted by alpha_t (half of it for alpha = 0.5). The loss and its
+    gradient are finite, and accurate, for logits of any size and every gamma >= 0: a logit of -200 on a
+    positive target costs alpha * 200, and a logit of 200 costs nothing, also in float32.
     Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.
@@ -35,11 +35,12 @@ def sigmoid_focal_loss(
         raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
     if not gamma >= 0:
         raise ValueError(f"gamma must not be negative, got {gamma}")
-    # z is the logit of being wrong: 1 - p_t = sigmoid(z). Both factors come from log-sigmoids: p_t underflows to 0 at
-    # z = 104 in float32 (its log is then -inf), and x**gamma has an infinite derivative at x = 0 for gamma < 1.
+    # z is the logit of being wrong: 1 - p_t = sigmoid(z) = exp(-softplus(-z)) and p_t = exp(-softplus(z)). Both
+    # stay in logs, because p_t is 0 at z = 104 in float32 (its log is -inf), and x**gamma has an infinite slope
+    # at x = 0 for gamma < 1.
     z = logits * (1 - 2 * targets)
-    cross_entropy = -F.logsigmoid(-z)
-    modulating_factor = torch.exp(gamma * F.logsigmoid(z))
+    cross_entropy = F.softplus(z)
+    modulating_factor = torch.exp(-gamma * F.softplus(-z))
     alpha_t = alpha * targets + (1 - alpha) * (1 - targets)
     return alpha_t * modulating_factor * cross_entropy
 
@@ -51,12 +52,12 @@ def normalised_focal_loss(
     alpha: float | int = 0.25,
     gamma: float | int = 2.0,
 ) -> Float[Tensor, ""]:
-    """The sum of `sigmoid_focal_loss` over all elements, divided by the number of positive targets (at least by 1).
+    """The sum of `sigmoid_focal_loss` over all elements, divided by max(1, number of positive targets).
 
-    The mean would not do: almost every element is easy background, so the mean is small and hardly depends on the
-    objects. An input without positives still teaches background; an empty one costs 0.
+    The mean would not do: almost every element is easy background, so the mean is small and hardly depends on
+    the objects. An input without positives still teaches background; an empty one costs 0.
 
-    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), which divides by the number of anchors assigned to a truth.
+    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """
     num_positives = targets.sum().clamp(min=1)
     return sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma).sum() / num_positives

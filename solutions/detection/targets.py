@@ -32,21 +32,22 @@ def retinanet_loss(
 ) -> RetinaNetLoss:
     """The classification and the regression loss of a batch of B images, which share their N anchors.
 
-    `matched_idxs[b, n]` says what anchor n is in image b: a row of gt_boxes[b] and gt_labels[b] (foreground), -1
-    (background) or -2 (ignored). Labels are classes 0 ... K - 1; there is no background class.
+    `matched_idxs[b, n]` says what anchor n is in image b: a row of gt_boxes[b] and gt_labels[b] (foreground),
+    -1 (background) or -2 (ignored). Labels are classes 0 ... K - 1; there is no background class.
 
-    classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and background anchor.
-        The target is 1 for the matched truth's class and 0 for all others; so a background anchor has K zeros.
-    regression: the smooth L1 loss (`beta`) of the deltas of every foreground anchor, against the matched truth encoded
-        relative to the anchor with weights (1, 1, 1, 1), summed over the four coordinates.
-    Both are summed over the whole batch and divided by the number of foreground anchors in the whole batch (at least by
-    1), not image by image.
+    classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and every
+        background anchor. The target is 1 for the matched truth's class and 0 for all others, so K zeros for
+        background.
+    regression: the smooth L1 loss (`beta`) of the deltas of every foreground anchor against its truth, encoded
+        relative to the anchor with weights (1, 1, 1, 1); summed over the four coordinates.
+    Both are summed over the whole batch and divided by the number of foreground anchors in the whole batch
+    (at least by 1), not image by image.
 
-    An ignored anchor counts nowhere and gets no gradient, even if its logits or deltas are NaN; the same holds for the
-    deltas of background anchors. An image without truths, gt_boxes[b] of shape (0, 4), still teaches background.
-    Without any foreground anchor the regression loss is 0, with zero gradient.
-    Raises a ValueError that names `gt_boxes` or `gt_labels` if the list has not B entries, or `gt_labels` if a label
-    is outside 0 ... K - 1.
+    An ignored anchor counts nowhere and gets no gradient, even if its logits or deltas are NaN; the same
+    holds for the deltas of background anchors. An image without truths, gt_boxes[b] of shape (0, 4), still
+    teaches background. Without any foreground anchor the regression loss is 0, with zero gradient.
+    Raises a ValueError that names `gt_boxes` or `gt_labels` if the list has not B entries, or `gt_labels` if
+    a label is outside 0 ... K - 1.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """
