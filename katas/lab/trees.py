@@ -20,13 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN_TREE = "katas"
 
 
+# Module name → source that is run in place of the file's: how mistakes are tried without writing them to the disk.
+replaced_sources: dict[str, str] = {}
+
+
 class KataFinder(importlib.abc.MetaPathFinder):
-    """Serves kata modules from `trees`, in order, then from `katas/`; `sources` holds replacements kept in memory."""
+    """Serves kata modules from `trees`, in order, then from `katas/`."""
 
     def __init__(self, trees: list[str], check_annotations: bool):
         self.trees = trees
         self.check_annotations = check_annotations
-        self.sources: dict[str, str] = {}
 
     def find_spec(self, fullname, path=None, target=None):
         names = kata_of_module(fullname)
@@ -49,7 +52,7 @@ class KataLoader(importlib.machinery.SourceFileLoader):
         self.finder = finder
 
     def get_code(self, fullname):
-        source = self.finder.sources.get(fullname)
+        source = replaced_sources.get(fullname)
         return super().get_code(fullname) if source is None else compile(source, self.path, "exec", dont_inherit=True)
 
     def exec_module(self, module):

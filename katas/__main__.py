@@ -1,0 +1,173 @@
+"""`python -m katas`: progress and what is next; `diff`, `reset` and `stub` for one kata; `drift` for all."""
+
+import argparse
+import difflib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from katas.lab import stubs
+from katas.lab.runner import digest_of
+from katas.lab.trees import ROOT
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m katas", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    for name, told in (
+        ("diff", "your kata against the solution"),
+        ("reset", "practise it again from the stub"),
+        ("stub", "for authors: write the stub that follows from the solution"),
+    ):
+        command = commands.add_parser(name, help=told)
+        command.add_argument("kata", metavar="TOPIC/KATA", type=named_kata)
+        if name == "reset":
+            command.add_argument("--yes", action="store_true", help="do not ask")
+    commands.add_parser("drift", help="for authors: fails if a committed stub is not what its solution gives")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "diff":
+        return diff(*arguments.kata)
+    if arguments.command == "reset":
+        return reset(*arguments.kata, yes=arguments.yes)
+    if arguments.command == "stub":
+        topic, kata = arguments.kata
+        stubs.kata_file(topic, kata).write_text(stubs.make_stub(stubs.solution_file(topic, kata).read_text()))
+        return 0
+    if arguments.command == "drift":
+        return drift()
+    return progress()
+
+
+def named_kata(text: str) -> tuple[str, str]:
+    """`detection/nms`, or a path to its file or spec, as it comes from tab completion."""
+    parts = Path(text.removesuffix(".py")).parts[-2:]
+    if len(parts) == 2:
+        topic, kata = parts[0], parts[1].removeprefix("test_")
+        if (topic, kata) in stubs.all_katas():
+            if not stubs.solution_file(topic, kata).is_file():
+                raise argparse.ArgumentTypeError(f"{topic}/{kata} has no solution yet")
+            return topic, kata
+    near = difflib.get_close_matches(text, ["/".join(names) for names in stubs.all_katas()], n=3, cutoff=0.4)
+    meant = f" Did you mean {' or '.join(near)}?" if near else " `python -m katas` lists them."
+    raise argparse.ArgumentTypeError(f"there is no kata {text!r}.{meant}")
+
+
+# --- progress -------------------------------------------------------------------------------------------------------
+
+
+def progress() -> int:
+    next_step = None
+    for topic in stubs.topics():
+        print(topic)
+        for kata in stubs.katas_of(topic):
+            mark, told, step = state_of(topic, kata)
+            print(f"  {mark} {kata:<18} {told}")
+            next_step = next_step or step
+    if next_step:
+        print(f"\nnext: {next_step}")
+    else:
+        print("\nEverything is green. Now the full checks: pytest -m gpu")
+    return 0
+
+
+def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
+    """A mark, a few words and the next step of one kata: from its file, and from the last run of its spec."""
+    file, spec = stubs.kata_file(topic, kata), f"katas/{topic}/test_{kata}.py"
+    if not file.is_file():
+        return " ", "to come" if not stubs.solution_file(topic, kata).is_file() else "the file is missing", None
+    source = file.read_text()
+    try:
+        unwritten, public = stubs.unwritten(source), stubs.public_functions(source)
+    except SyntaxError as error:
+        return "✘", f"does not parse (line {error.lineno})", f"mend {file.relative_to(ROOT)}:{error.lineno}"
+    if unwritten:
+        name, line = unwritten[0]
+        step = f"write {name} in {file.relative_to(ROOT)}:{line}\n      pytest {spec}"
+        return "·", f"{max(len(public) - len(unwritten), 0)} of {len(public)} functions written", step
+    last = last_run(topic, kata)
+    if last is None or last["digest"] != digest_of(file):
+        return "?", "written, not run since", f"pytest {spec}"
+    if last.get("failed") or last.get("todo"):
+        red = last.get("failed", 0) + last.get("todo", 0)
+        return "✘", f"{last.get('passed', 0)} passed, {red} red", f"pytest {spec}"
+    return "✔", f"{last.get('passed', 0)} passed", None
+
+
+def last_run(topic: str, kata: str) -> dict | None:
+    try:
+        return json.loads((ROOT / ".pytest_cache" / "v" / "katas" / topic / kata).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+# --- diff, reset, drift ---------------------------------------------------------------------------------------------
+
+
+def diff(topic: str, kata: str) -> int:
+    mine, solution = stubs.kata_file(topic, kata), stubs.solution_file(topic, kata)
+    lines = difflib.unified_diff(
+        mine.read_text().splitlines() if mine.is_file() else [],
+        solution.read_text().splitlines(),
+        str(mine.relative_to(ROOT)),
+        str(solution.relative_to(ROOT)),
+        lineterm="",
+        n=2,
+    )
+    colours = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"} if sys.stdout.isatty() else {}
+    for line in lines:
+        colour = colours.get(line[:1])
+        print(f"{colour}{line}\033[0m" if colour else line)
+    return 0
+
+
+def reset(topic: str, kata: str, *, yes: bool) -> int:
+    file = stubs.kata_file(topic, kata)
+    stub = stubs.make_stub(stubs.solution_file(topic, kata).read_text())
+    shown = file.relative_to(ROOT)
+    if file.is_file() and file.read_text() == stub:
+        print(f"{shown} is the stub already")
+        return 0
+    if not yes and not confirmed(f"Replace {shown} by its stub?"):
+        print("Nothing changed.")
+        return 1
+    if file.is_file() and not is_committed(file):
+        backup = ROOT / "runs" / "reset" / f"{topic}-{kata}-{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(file)[:4]}.py"
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        backup.write_bytes(file.read_bytes())
+        print(f"Your version was not committed; it is kept at {backup.relative_to(ROOT)}")
+    file.write_text(stub)
+    print(f"{shown} is the stub again. Run: pytest katas/{topic}/test_{kata}.py")
+    return 0
+
+
+def confirmed(question: str) -> bool:
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print("\nNobody answered (say --yes to go on without asking).")
+        return False
+
+
+def is_committed(file: Path) -> bool:
+    """Whether git has exactly these bytes in HEAD."""
+    relative = file.relative_to(ROOT).as_posix()
+    try:
+        committed = subprocess.run(["git", "show", f"HEAD:{relative}"], cwd=ROOT, capture_output=True)
+    except OSError:
+        return False
+    return committed.returncode == 0 and committed.stdout == file.read_bytes()
+
+
+def drift() -> int:
+    names = stubs.drifted()
+    for name in names:
+        print(f"{name}: the stub is not what its solution gives; `python -m katas stub {name}` writes it")
+    if not names:
+        print(f"no drift: {len(stubs.all_katas())} stubs are what their solutions give")
+    return 1 if names else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

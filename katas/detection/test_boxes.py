@@ -1,0 +1,207 @@
+"""boxes: the two ways to write a box down, its area, clipping, and the overlap of all pairs (IoU and GIoU).
+
+Boxes are xyxy in continuous coordinates, x1 ≤ x2 and y1 ≤ y2; pairwise results are (N, M), the first argument along the
+rows. The overlap of two boxes is checked against counted half-pixel squares. Out of scope: boxes with x1 > x2, and
+different dtypes in one call.
+"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from katas.detection.boxes import (
+    box_area,
+    box_iou,
+    clip_boxes,
+    cxcywh_to_xyxy,
+    generalized_box_iou,
+    xyxy_to_cxcywh,
+)
+from katas.lab.laws import (
+    STANDING_LAWS,
+    expect_close,
+    expect_equal,
+    gradients_are_finite,
+    gradients_are_right,
+)
+from katas.lab.strategies import boxes
+
+FLOAT = torch.float64
+
+
+def squares(box) -> set[tuple[int, int]]:
+    """The squares of half a pixel that a box with half-pixel corners covers."""
+    x1, y1, x2, y2 = (round(2 * number) for number in box.tolist())
+    return {(x, y) for x in range(x1, x2) for y in range(y1, y2)}
+
+
+def counted_overlap(boxes1, boxes2) -> tuple[list[list[float]], list[list[float]]]:
+    """IoU and GIoU of every pair by counting squares."""
+    ious, gious = [], []
+    for first in boxes1:
+        ious.append([])
+        gious.append([])
+        for second in boxes2:
+            inside, around = squares(first) & squares(second), squares(first) | squares(second)
+            corners = torch.stack([first, second])
+            hull = squares(torch.cat([corners[:, :2].amin(0), corners[:, 2:].amax(0)]))
+            iou = len(inside) / len(around) if around else 0.0
+            ious[-1].append(iou)
+            gious[-1].append(iou - (len(hull) - len(around)) / len(hull) if hull else iou)
+    return ious, gious
+
+
+# --- worked examples ------------------------------------------------------------------------------------------------
+
+
+def test_a_box_of_corners_has_a_centre_and_a_size():
+    # x from 10 to 14: centre 12, width 4.  y from 20 to 30: centre 25, height 10.
+    box = torch.tensor([[10.0, 20.0, 14.0, 30.0]], dtype=FLOAT)
+    expect_close(xyxy_to_cxcywh(box), [[12.0, 25.0, 4.0, 10.0]], "(x1, y1, x2, y2) → (cx, cy, width, height)")
+    expect_close(cxcywh_to_xyxy(xyxy_to_cxcywh(box)), box, "cxcywh_to_xyxy undoes xyxy_to_cxcywh")
+
+
+def test_area_is_width_times_height():
+    box = torch.tensor([[10.0, 20.0, 14.0, 30.0], [0.0, 0.0, 0.5, 3.0]], dtype=FLOAT)
+    expect_close(box_area(box), [40.0, 1.5], "the area is (x2 − x1) · (y2 − y1), without any + 1")
+
+
+def test_iou_of_two_overlapping_boxes():
+    # 4×2 = 8 and 3×4 = 12; they share x 3..4 and y 0..2: 2.  Union 18.
+    boxes1 = torch.tensor([[0.0, 0.0, 4.0, 2.0]], dtype=FLOAT)
+    boxes2 = torch.tensor([[3.0, 0.0, 6.0, 4.0], [0.0, 0.0, 4.0, 2.0]], dtype=FLOAT)
+    expect_close(box_iou(boxes1, boxes2), [[2 / 18, 1.0]], "IoU is the shared area over the area of the union")
+
+
+def test_giou_of_two_boxes_apart():
+    # 2×1 = 2 and 1×2 = 2, nothing shared; the hull is 5×4 = 20, of which 16 is neither.
+    boxes1 = torch.tensor([[0.0, 0.0, 2.0, 1.0]], dtype=FLOAT)
+    boxes2 = torch.tensor([[4.0, 2.0, 5.0, 4.0]], dtype=FLOAT)
+    expect_close(generalized_box_iou(boxes1, boxes2), [[-16 / 20]], "GIoU is IoU − (hull − union) / hull")
+
+
+def test_clipping_uses_the_width_for_x_and_the_height_for_y():
+    box = torch.tensor([[-3.0, -2.0, 90.0, 60.0], [5.0, 6.0, 7.0, 8.0], [70.0, -9.0, 99.0, -1.0]], dtype=FLOAT)
+    box = torch.cat([box, box.new_tensor([[-9.0, 40.0, -1.0, 45.0]])])
+    expected = [[0.0, 0.0, 50.0, 30.0], [5.0, 6.0, 7.0, 8.0], [50.0, 0.0, 50.0, 0.0], [0.0, 30.0, 0.0, 30.0]]
+    expect_equal(clip_boxes(box, (30, 50)), expected, "image_size is (height, width); a box outside ends on the border")
+
+
+# --- laws -----------------------------------------------------------------------------------------------------------
+
+
+@given(boxes())
+def test_changing_the_format_and_back_gives_the_same_boxes(boxes):
+    expect_close(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes, "corners → centre and size → corners changes nothing")
+
+
+@given(boxes(), boxes())
+def test_iou_does_not_depend_on_the_order_of_the_two_boxes(boxes1, boxes2):
+    expect_close(box_iou(boxes1, boxes2), box_iou(boxes2, boxes1).T, "IoU(a, b) = IoU(b, a)")
+
+
+@given(boxes(), boxes(), st.integers(-50, 50), st.integers(1, 8))
+def test_moving_and_scaling_both_boxes_does_not_change_their_iou(boxes1, boxes2, shift, scale):
+    offset = torch.tensor([shift, -2 * shift, shift, -2 * shift], dtype=FLOAT)
+    moved = box_iou(boxes1 * scale + offset, boxes2 * scale + offset)
+    expect_close(moved, box_iou(boxes1, boxes2), "IoU does not change when both boxes move and scale together")
+
+
+@given(boxes(), st.integers(1, 60), st.integers(1, 60))
+def test_clipped_boxes_lie_inside_and_clipping_again_changes_nothing(boxes, height, width):
+    clipped = clip_boxes(boxes, (height, width))
+    assert (clipped >= 0).all() and (clipped[:, ::2] <= width).all() and (clipped[:, 1::2] <= height).all()
+    expect_equal(clip_boxes(clipped, (height, width)), clipped, "a box inside the image is not touched")
+
+
+# --- agreement with counting ----------------------------------------------------------------------------------------
+
+
+@given(boxes(max_boxes=3), boxes(max_boxes=3))
+def test_overlap_equals_counted_squares(boxes1, boxes2):
+    boxes1, boxes2 = (torch.round(boxes / 2) / 2 for boxes in (boxes1, boxes2))  # smaller: counting is quick
+    ious, gious = counted_overlap(boxes1, boxes2)
+    shape = len(boxes1), len(boxes2)
+    expect_close(box_iou(boxes1, boxes2), torch.tensor(ious, dtype=FLOAT).reshape(shape), "IoU by counting squares")
+    expect_close(
+        generalized_box_iou(boxes1, boxes2), torch.tensor(gious, dtype=FLOAT).reshape(shape), "GIoU by counting squares"
+    )
+
+
+# --- edges ----------------------------------------------------------------------------------------------------------
+
+
+def test_boxes_that_share_only_an_edge_or_a_corner_do_not_overlap():
+    box = torch.tensor([[0.0, 0.0, 2.0, 3.0]], dtype=FLOAT)
+    others = torch.tensor([[2.0, 1.0, 5.0, 2.0], [2.0, 3.0, 4.0, 4.0], [0.5, 3.0, 1.0, 9.0]], dtype=FLOAT)
+    expect_equal(box_iou(box, others), [[0.0, 0.0, 0.0]], "a shared edge or corner has no area")
+
+
+@pytest.mark.parametrize("overlap", [box_iou, generalized_box_iou])
+def test_degenerate_boxes_give_zero_and_a_finite_gradient(overlap):
+    point = torch.tensor([[3.0, 5.0, 3.0, 5.0]], dtype=FLOAT)
+    line = torch.tensor([[3.0, 5.0, 3.0, 9.0]], dtype=FLOAT)
+    for degenerate in (point, line):
+        expect_equal(overlap(degenerate, degenerate), [[0.0]], "two boxes without area, at the same place: 0, not 0 / 0")
+    gradients_are_finite(overlap, torch.cat([point, line]), torch.cat([point, line]))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.float16, torch.bfloat16])
+def test_integer_and_half_boxes_are_computed_in_float32(dtype):
+    narrow = torch.tensor([[200, 8, 240, 248], [0, 0, 16, 16]], dtype=dtype)  # 40 × 240 = 9600: too much for 8 bits
+    wide = narrow.double()
+    expect_close(box_area(narrow), box_area(wide).float(), "areas in float32")
+    expect_close(box_iou(narrow, narrow), box_iou(wide, wide).float(), "IoU in float32")
+    expect_close(
+        generalized_box_iou(narrow, narrow), generalized_box_iou(wide, wide).float(), "GIoU in float32"
+    )
+
+
+def test_a_float16_box_may_be_larger_than_float16_can_count():
+    box = torch.tensor([[0.0, 0.0, 512.0, 512.0]], dtype=torch.float16)
+    expect_close(box_area(box), torch.tensor([262144.0]), "512 × 512 is beyond 65504, the largest float16")
+    expect_close(box_iou(box, box), torch.tensor([[1.0]]), "a box overlaps itself wholly")
+
+
+def test_the_centre_of_an_integer_box_may_lie_at_a_half():
+    box = torch.tensor([[1, 2, 4, 7]])
+    expect_close(xyxy_to_cxcywh(box), torch.tensor([[2.5, 4.5, 3.0, 5.0]]), "x from 1 to 4 has its centre at 2.5")
+    expect_close(cxcywh_to_xyxy(box), torch.tensor([[-1.0, -1.5, 3.0, 5.5]]), "half of an odd size is no integer")
+
+
+def test_clipping_keeps_integers():
+    box = torch.tensor([[-3, 4, 60, 70]])
+    expect_equal(clip_boxes(box, (30, 50)), torch.tensor([[0, 4, 50, 30]]), "the dtype stays")
+
+
+def test_a_batch_of_any_rank_is_converted_and_clipped():
+    batch = torch.tensor([0.0, 0.0, 4.0, 2.0], dtype=FLOAT).expand(2, 3, 4)
+    assert xyxy_to_cxcywh(batch).shape == cxcywh_to_xyxy(batch).shape == clip_boxes(batch, (9, 9)).shape == (2, 3, 4)
+
+
+# --- standing laws --------------------------------------------------------------------------------------------------
+
+BOXES1 = torch.tensor([[0.0, 1.0, 4.0, 3.0], [-2.0, 0.5, 2.5, 6.0]], dtype=FLOAT)
+BOXES2 = torch.tensor([[1.0, 0.0, 3.5, 4.0], [7.0, 8.0, 9.0, 9.5], [0.5, 1.5, 9.0, 2.0]], dtype=FLOAT)
+
+
+@pytest.mark.parametrize("law", STANDING_LAWS)
+@pytest.mark.parametrize(
+    "function, arguments",
+    [
+        (xyxy_to_cxcywh, (BOXES1,)),
+        (cxcywh_to_xyxy, (BOXES1,)),
+        (box_area, (BOXES1,)),
+        (clip_boxes, (BOXES1, (3, 2))),
+        (box_iou, (BOXES1, BOXES2)),
+        (generalized_box_iou, (BOXES1, BOXES2)),
+    ],
+)
+def test_standing_laws(law, function, arguments):
+    law(function, *arguments)
+
+
+@pytest.mark.parametrize("overlap", [box_iou, generalized_box_iou])
+def test_gradients_of_the_overlap_are_those_of_its_formula(overlap):
+    gradients_are_right(overlap, BOXES1, BOXES2)

@@ -1,0 +1,181 @@
+"""What a learner reads when a spec is red: one sentence for the law, the smallest input, got and expected, the place."""
+
+import re
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+from katas.lab import guards, trees
+
+MOST_LINES = 30  # of any one failure message
+
+
+class Place(NamedTuple):
+    file: Path
+    line: int
+    function: str
+    text: str
+
+
+class Todo(NamedTuple):
+    """A function that still raises NotImplementedError."""
+
+    file: str
+    line: int
+    function: str
+    kata: str
+
+
+def shown_path(file: Path | str) -> str:
+    file = Path(file)
+    return str(file.relative_to(trees.ROOT)) if file.is_relative_to(trees.ROOT) else str(file)
+
+
+def is_kata_file(file: str) -> bool:
+    """A file that the finder serves as a kata: `<tree>/<topic>/<kata>.py`, no spec and not the laboratory."""
+    path = Path(file)
+    finder = trees.installed()
+    roots = [trees.tree_folder(tree) for tree in [*(finder.trees if finder else []), trees.OWN_TREE]]
+    inside = any(path.parent.parent == root and path.parent.name != "lab" for root in roots)
+    return inside and not path.name.startswith(("test_", "__"))
+
+
+def places(error: BaseException) -> list[Place]:
+    """The frames of the error, outermost first. Those of the annotation checker are left out."""
+    frames = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_filename.startswith("<") or Path(code.co_filename).name == "trees.py":
+            continue
+        text = traceback.linecache.getline(code.co_filename, line, frame.f_globals).strip()
+        frames.append(Place(Path(code.co_filename), line, code.co_qualname, text))
+    return frames
+
+
+def todo_of(error: BaseException) -> Todo | None:
+    """The unwritten function, if the error is NotImplementedError raised by a kata itself (PyTorch raises it too)."""
+    if not isinstance(error, NotImplementedError):
+        return None
+    frames = [(f, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    code = frames[-1][0].f_code if frames else None
+    if code is None or not is_kata_file(code.co_filename):
+        return None
+    name = code.co_qualname.replace(".<locals>", "")
+    return Todo(shown_path(code.co_filename), code.co_firstlineno, name, Path(code.co_filename).stem)
+
+
+def todo_line(todo: Todo, kata: str | None) -> str:
+    where = f"{todo.file}:{todo.line}"
+    if kata is not None and todo.kata != kata:
+        return f"todo: blocked by {todo.kata}: write {todo.function} first ({where})"
+    return f"todo: write {todo.function} ({where})"
+
+
+def sentence(test_name: str) -> str:
+    """`test_boxes_that_touch_do_not_overlap[x]` → "boxes that touch do not overlap [x]"."""
+    name, bracket, parameters = test_name.partition("[")
+    words = name.removeprefix("test_").replace("_", " ")
+    return f"{words} [{parameters.rstrip(']').replace('_', ' ')}]" if bracket else words
+
+
+def failure_text(test_name: str, spec: Path, error: BaseException) -> str:
+    frames = places(error)
+    spec_frames = [place for place in frames if place.file == spec]
+    kata_frames = [place for place in frames if is_kata_file(str(place.file))]
+    paragraphs = [f"✘ {sentence(test_name)}", indented(cut(message_of(error, kata_frames)), 2)]
+    example = smallest_input(error)
+    if example:
+        paragraphs.append(f"  smallest input found\n{indented(cut(example), 4)}")
+    if kata_frames:
+        place = kata_frames[-1]
+        paragraphs.append(f"  in {shown_path(place.file)}:{place.line}, {place.function}\n      {place.text}")
+    if spec_frames:
+        place = spec_frames[-1]
+        paragraphs.append(f"  asked at {shown_path(place.file)}:{place.line}\n      {place.text}")
+    return "\n".join(paragraphs)
+
+
+def message_of(error: BaseException, kata_frames: list[Place]) -> str:
+    name = type(error).__name__
+    function = kata_frames[-1].function if kata_frames else "the code under test"
+    if isinstance(error, guards.KataTimeout):
+        return f"not finished after {error} s: an endless loop, or far too slow; it was at the line below"
+    if isinstance(error, RecursionError):
+        return f"{function} calls itself without end (RecursionError)"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return f"{function} asked for more than {guards.MEMORY_LIMIT_GIB} GiB beyond what the run had"
+    if name == "TypeCheckError":
+        return wrong_type(str(error))
+    if name == "Flaky" or name == "FlakyFailure":
+        return f"the result changed between two calls with the same input: is there hidden state or randomness?\n{error}"
+    if isinstance(error, AssertionError) or name == "Failed":
+        return str(error).strip() or "the assertion below does not hold"
+    return f"{name}: {error}".strip()
+
+
+def wrong_type(message: str) -> str:
+    """jaxtyping's report in the words of shapes: what was returned or given, and what the signature says."""
+    checked = re.search(r"checking (?:the )?(return value|parameters?) of \S*?([\w.<>]+?)\.?$", message, re.MULTILINE)
+    actual = re.search(r"^Actual value: (.*)$", message, re.MULTILINE)
+    wanted = re.search(r"^Expected type: (.*?)\.?$", message, re.MULTILINE)
+    parameter = re.search(r"parameter '(\w+)'", message)
+    if not (checked and actual and wanted):
+        return message
+    function = checked.group(2).split(".")[-1]
+    expected = re.sub(r"^<class '(.*)'>$", r"\1", wanted.group(1))
+    sizes = re.findall(r"^(\w+)=(\d+)$", message, re.MULTILINE)
+    known = f", where {', '.join(f'{axis} = {size}' for axis, size in sizes)}" if sizes else ""
+    what = f"{function} returned" if "return" in checked.group(1) else f"{function} was given"
+    named = f" as `{parameter.group(1)}`" if parameter else ""
+    return (
+        f"a wrong shape, dtype or type\n  {what} {spelled_out(actual.group(1))}{named}\n"
+        f"  its signature says {expected}{known}"
+    )
+
+
+def spelled_out(array: str) -> str:
+    """`f32[3,4](torch)` → `float32 (3, 4)`."""
+    kinds = {"f": "float", "i": "int", "u": "uint", "bf": "bfloat", "c": "complex"}
+
+    def spelled(match: re.Match) -> str:
+        kind = "bool" if match.group(1) == "bool" else kinds[match.group(2)] + match.group(3)
+        sizes = [size for size in match.group(4).split(",") if size]
+        return f"{kind} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+    return re.sub(r"\b(bool|(bf|f|i|u|c)(\d+))\[([\d,]*)\]\(torch\)", spelled, array)
+
+
+def smallest_input(error: BaseException) -> str | None:
+    for note in getattr(error, "__notes__", []):
+        match = re.match(r"Falsifying example: \w+\(\n?(.*?)\n?\)\s*$", note, re.DOTALL)
+        if match:
+            lines = [line.strip().rstrip(",") for line in match.group(1).splitlines()]
+            return "\n".join(line for line in lines if line and not line.startswith("self="))
+    return None
+
+
+def import_problem(error: BaseException, spec: Path) -> str | None:
+    """Why a spec could not even be collected, when a kata is the reason."""
+    cause = error.__cause__ or error
+    if isinstance(cause, SyntaxError) and cause.filename and is_kata_file(cause.filename):
+        text = (cause.text or "").rstrip()
+        return f"{shown_path(cause.filename)}:{cause.lineno} does not parse: {cause.msg}\n      {text.strip()}"
+    missing = re.match(r"cannot import name '(\w+)' from '(katas\.[\w.]+)' \((.*)\)", str(cause))
+    if isinstance(cause, ImportError) and missing and is_kata_file(missing.group(3)):
+        name, _, file = missing.groups()
+        return f"{shown_path(file)} has no `{name}`: every name of the stub must stay (a `reset` shows the stub again)"
+    kata_frames = [place for place in places(cause) if is_kata_file(str(place.file))]
+    if kata_frames:
+        place = kata_frames[-1]
+        what = message_of(cause, kata_frames)
+        return f"{shown_path(place.file)}:{place.line} fails while it is imported\n  {what}\n      {place.text}"
+    return None
+
+
+def cut(text: str, most: int = MOST_LINES) -> str:
+    lines = [line if len(line) <= 600 else line[:600] + " …" for line in text.splitlines()]
+    return "\n".join(lines if len(lines) <= most else [*lines[:most], f"… {len(lines) - most} more lines"])
+
+
+def indented(text: str, spaces: int) -> str:
+    return "\n".join(" " * spaces + line for line in text.splitlines())

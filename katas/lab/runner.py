@@ -1,0 +1,486 @@
+"""The laboratory's pytest plugin: which implementation runs, which tests run, and how results are told.
+
+Loaded by the `conftest.py` at the root, so it works from every folder of the repository.
+"""
+
+import csv
+import hashlib
+import os
+import re
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+from katas.lab import guards, report, stubs, trees
+
+SPEC_ID = re.compile(r"katas/(\w+)/test_(\w+)\.py")
+ON_REQUEST = ("gpu", "benchmark")
+CHECK_FILES = {"full_training": "full training", "dynamics": "dynamics", "throughput": "throughput"}
+
+
+# --- options and set-up ---------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("katas", "ml-learning-lab")
+    group.addoption("--impl", metavar="TREE[:TREE]", help="run the specs on another tree, such as `solutions`")
+    group.addoption("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for full checks and throughput")
+    group.addoption("--data", metavar="DIR", help="where public data sets lie (default: ~/.cache/ml-learning-lab)")
+    group.addoption("--download", action="store_true", help="fetch a public data set that a check needs and lacks")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    config.stash[_before] = os.environ.get("KATAS_IMPL")
+    chosen = config.getoption("--impl") or os.environ.get("KATAS_IMPL") or ""
+    names = [name for name in chosen.split(":") if name]
+    _refuse_unknown_trees(names, config)
+    os.environ["KATAS_IMPL"] = ":".join(names)
+    trees.install(names, check_annotations=True)
+    config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
+    _load_hypothesis_profile(config)
+    if not hasattr(config, "workerinput"):
+        _refuse_wrong_device(config)
+    config.pluginmanager.register(Ladder(config), "katas-ladder")
+
+
+_before = pytest.StashKey[str | None]()
+
+
+def pytest_unconfigure(config):
+    before = config.stash.get(_before, None)
+    if before is None:
+        os.environ.pop("KATAS_IMPL", None)
+    else:
+        os.environ["KATAS_IMPL"] = before
+
+
+def _refuse_unknown_trees(names: list[str], config) -> None:
+    for name in names:
+        if not trees.tree_folder(name).is_dir():
+            known = ["katas", "solutions", "tests/alternatives"]
+            raise pytest.UsageError(f"--impl {name}: there is no such tree here. Trees: {', '.join(known)}")
+    if not names:
+        return
+    for topic in _topics_asked_for(config):
+        if not any((trees.tree_folder(name) / topic).is_dir() for name in names):
+            raise pytest.UsageError(f"--impl {':'.join(names)}: no tree of these has the topic `{topic}`")
+
+
+def _topics_asked_for(config) -> list[str]:
+    topics = []
+    for arg in config.args:
+        path = (config.invocation_params.dir / str(arg).split("::")[0]).resolve()
+        inside = path.relative_to(trees.ROOT).parts if path.is_relative_to(trees.ROOT) else ()
+        if len(inside) >= 2 and inside[0] == "katas" and inside[1] in stubs.topics():
+            topics.append(inside[1])
+    return topics
+
+
+def _load_hypothesis_profile(config) -> None:
+    from hypothesis import HealthCheck, Phase
+
+    set_hypothesis_home_dir(trees.ROOT / ".hypothesis")
+    phases = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]  # no `explain`: 20 s on a red run
+    shared = dict(
+        deadline=None,
+        max_examples=50,
+        report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    database = DirectoryBasedExampleDatabase(trees.ROOT / ".hypothesis" / "examples")
+    hypothesis.settings.register_profile("learner", phases=phases, database=database, **shared)
+    hypothesis.settings.register_profile("ci", phases=phases, database=None, derandomize=True, **shared)
+    if not config.getoption("--hypothesis-profile", None):
+        seeded = config.getoption("--hypothesis-seed", None) is not None
+        hypothesis.settings.load_profile("ci" if os.environ.get("CI") and not seeded else "learner")
+
+
+def _refuse_wrong_device(config) -> None:
+    import torch
+
+    wanted = config.getoption("--device")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise pytest.UsageError(f"--device cuda: {no_cuda_reason()}")
+    if wanted != "cpu" and torch.cuda.is_available():
+        name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+        problem = unsupported_card(name, capability, torch.cuda.get_arch_list(), torch.__version__)
+        if problem:
+            raise pytest.UsageError(problem)
+
+
+def no_cuda_reason() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return "this PyTorch is a build for the CPU alone. Install the one with CUDA: pip install torch==2.7.1"
+    return "PyTorch finds no CUDA device. Does `nvidia-smi` list the card? If not, install NVIDIA's driver"
+
+
+def unsupported_card(name: str, capability: tuple[int, int], arch_list: list[str], version: str) -> str | None:
+    """Why this PyTorch build cannot run on the card, and the command that fixes it; None if it can.
+
+    Code for sm_XY runs on every X.Z with Z ≥ Y; compute_XY (PTX) runs on every later card.
+    """
+    major, minor = capability
+    for arch in arch_list:
+        kind, _, number = arch.rpartition("_")
+        digits = re.match(r"\d+", number)
+        if not digits:
+            continue
+        arch_major, arch_minor = divmod(int(digits.group()), 10)
+        same_family = arch_major == major and arch_minor <= minor
+        if (kind == "sm" and same_family) or (kind == "compute" and (arch_major, arch_minor) <= capability):
+            return None
+    fix = (
+        "pip install torch==2.7.1 torchvision==0.22.1   (the last release with kernels for Pascal)"
+        if capability < (7, 5)
+        else "pip install --upgrade torch torchvision"
+    )
+    return (
+        f"PyTorch {version} has no kernels for {name} (compute capability {major}.{minor}): it was built for "
+        f"{' '.join(arch_list)}.\n  Fix: {fix}\n  Or run on the processor: --device cpu"
+    )
+
+
+def pytest_report_header(config):
+    finder = trees.installed()
+    trees_shown = ", then ".join(f"{name}/" for name in finder.trees) or "your code (katas/)"
+    return f"katas: implementation: {trees_shown}; device: {config.getoption('--device')}"
+
+
+# --- which tests run ------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    asked = [str(arg) for arg in config.args]
+    named = {arg.replace(os.sep, "/").split("[")[0] for arg in asked if ".py" in arg}
+    markexpr = config.getoption("-m") or ""
+    kept, left_out = [], []
+    for item in items:
+        kinds = [kind for kind in ON_REQUEST if item.get_closest_marker(kind)]
+        if kinds:
+            item.add_marker(pytest.mark.timeout(0))
+        wanted = not kinds or any(re.search(rf"\b{kind}\b", markexpr) for kind in kinds) or _is_named(item, named)
+        (kept if wanted else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def _is_named(item, named: set[str]) -> bool:
+    """Asked for by its file or node id, from whichever folder: the end of the id decides."""
+    node = item.nodeid.split("[")[0]
+    file = node.split("::")[0]
+    own = {file, node} | {node.rsplit("::", 1)[0]}
+    return any(any(one == name or one.endswith("/" + name) or name.endswith("/" + one) for one in own) for name in named)
+
+
+def pytest_collection_finish(session):
+    """The finder falls back silently by nature: make sure that each kata came from the tree that was meant."""
+    finder = trees.installed()
+    for name, module in list(sys.modules.items()):
+        names = trees.kata_of_module(name)
+        file = getattr(module, "__file__", None)
+        if names and finder and file:
+            meant = finder.file_of(*names)
+            if meant is not None and Path(file).resolve() != meant.resolve():
+                raise pytest.UsageError(f"{name} was loaded from {file}, but {meant} was meant")
+
+
+# --- running a test -------------------------------------------------------------------------------------------------
+
+
+def kata_of_node(nodeid: str) -> tuple[str, str] | None:
+    match = SPEC_ID.match(nodeid)
+    return (match.group(1), match.group(2)) if match and match.group(1) != "lab" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    on_request = any(item.get_closest_marker(kind) for kind in ON_REQUEST)
+    with trees.annotation_checks(not on_request):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if not item.get_closest_marker("gpu") or item.config.getoption("--device") != "auto":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip(f"needs a GPU: {no_cuda_reason()}. To run it on the processor: --device cpu")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    limited = kata_of_node(item.nodeid) and not any(item.get_closest_marker(kind) for kind in ON_REQUEST)
+    if not limited:
+        return (yield)
+    with guards.memory_limit():
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_timeout_set_timer(item, settings):
+    if kata_of_node(item.nodeid) is None or not settings.timeout or sys.platform == "win32":
+        return None  # pytest-timeout's own timer
+    guards.start_timer(settings.timeout)
+    return True
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_timeout_cancel_timer(item):
+    if kata_of_node(item.nodeid) is None or sys.platform == "win32":
+        return None
+    guards.stop_timer()
+    return True
+
+
+# --- how results are told -------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    result = yield
+    names = kata_of_node(item.nodeid)
+    if names is None or call.excinfo is None or not result.failed:
+        return result
+    error = call.excinfo.value
+    todo = report.todo_of(error)
+    if todo is not None:
+        kata = None if names[1] in CHECK_FILES else names[1]
+        result.kata_todo = todo._asdict()
+        result.longrepr = report.todo_line(todo, kata)
+        result.sections = []
+    elif item.config.option.tbstyle == "auto":
+        result.longrepr = report.failure_text(item.name, Path(item.path), error)
+        result.sections = [(name, report.cut(text, most=10)) for name, text in result.sections if text.strip()]
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    result = yield
+    call = getattr(result, "call", None)
+    if result.failed and call is not None and call.excinfo is not None and kata_of_node(collector.nodeid):
+        problem = report.import_problem(call.excinfo.value, Path(collector.path))
+        if problem is not None:
+            result.longrepr = problem
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report, config):
+    if report.failed and getattr(report, "kata_todo", None):
+        return "todo", "t", ("TODO", {"yellow": True})
+    return None
+
+
+class Ladder:
+    """Counts results per kata and shows, at the end, how far each one is and what to do next."""
+
+    def __init__(self, config):
+        self.config = config
+        self.counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
+        self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
+        self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.artefacts: set[str] = set()
+
+    def pytest_runtest_logreport(self, report):
+        self.artefacts.update(value for key, value in report.user_properties if key == "artefacts")
+        names = kata_of_node(report.nodeid)
+        if names is None:
+            return
+        if getattr(report, "kata_todo", None):
+            self.counts[names]["todo"] += 1
+            self.todos[names].append(report.kata_todo)
+        elif report.failed:
+            self.counts[names]["failed"] += 1
+            self.failures[names].append(report.nodeid)
+        elif report.skipped:
+            self.counts[names]["skipped"] += 1
+        elif report.when == "call":
+            self.counts[names]["passed"] += 1
+
+    def pytest_collectreport(self, report):
+        names = kata_of_node(report.nodeid)
+        if names and report.failed:
+            self.counts[names]["failed"] += 1
+            self.failures[names].append(report.nodeid)
+
+    def pytest_sessionfinish(self, session):
+        """Remember the result of each whole spec, for `python -m katas`."""
+        config = self.config
+        partial = config.getoption("-k") or config.getoption("-m") or any("::" in str(arg) for arg in config.args)
+        own_code = not trees.installed() or not trees.installed().trees
+        cache = getattr(config, "cache", None)
+        if partial or not own_code or cache is None or hasattr(config, "workerinput") or session.shouldstop:
+            return
+        for (topic, kata), counts in self.counts.items():
+            file = stubs.kata_file(topic, kata)
+            if file.is_file():
+                cache.set(f"katas/{topic}/{kata}", {**counts, "digest": digest_of(file)})
+
+    def pytest_terminal_summary(self, terminalreporter):
+        writer = terminalreporter
+        for path in sorted(self.artefacts):
+            writer.write_line(f"pictures and metrics: {path}")
+        for topic in [topic for topic in stubs.topics() if any(names[0] == topic for names in self.counts)]:
+            writer.write_sep("=", topic, bold=True)
+            for kata in self._in_order(topic):
+                self._write_row(writer, topic, kata)
+        self._write_next(writer)
+
+    def _in_order(self, topic: str) -> list[str]:
+        order = [*stubs.katas_of(topic), *CHECK_FILES]
+        present = [kata for (own_topic, kata) in self.counts if own_topic == topic]
+        return sorted(present, key=lambda kata: (order.index(kata) if kata in order else len(order), kata))
+
+    def _write_row(self, writer, topic: str, kata: str) -> None:
+        counts = self.counts[topic, kata]
+        mark, colour = "✔", "green"
+        if counts["failed"]:
+            mark, colour = "✘", "red"
+        elif counts["todo"]:
+            mark, colour = "·", "yellow"
+        elif not counts["passed"]:
+            mark, colour = "-", "white"
+        shown = [f"{counts[kind]:3d} {kind}" for kind in ("passed", "failed", "todo", "skipped") if counts[kind]]
+        writer.write(f" {mark} {CHECK_FILES.get(kata, kata):<18}", **{colour: True})
+        writer.write_line("  ".join(shown))
+
+    def _write_next(self, writer) -> None:
+        finder = trees.installed()
+        for names in self._all_in_order():
+            topic, kata = names
+            spec = f"katas/{topic}/test_{kata}.py"
+            if self.failures[names]:
+                writer.write_line(f"next: make `{report.sentence(self.failures[names][0].split('::')[-1])}` hold")
+                file = finder.file_of(topic, kata) if finder else None
+                where = f"your code {report.shown_path(file)}, " if file else ""
+                writer.write_line(f"      {where}its spec {spec}")
+                writer.write_line(f"      {_again(finder, self.failures[names][0])}")
+                return
+            if self.todos[names]:
+                todo = min(self.todos[names], key=lambda todo: (self._rank(topic, todo["kata"]), todo["line"]))
+                writer.write_line(f"next: write {todo['function']} in {todo['file']}:{todo['line']}")
+                own_spec = f"katas/{topic}/test_{todo['kata']}.py"
+                writer.write_line(f"      {_again(finder, own_spec)}")
+                return
+        green = [names for names in self._all_in_order() if self.counts[names]["passed"] and names[1] not in CHECK_FILES]
+        if green and not (finder and finder.trees):
+            topic, kata = green[-1]
+            told = f"{kata} is green" if len(green) == 1 else f"all {len(green)} katas are green"
+            writer.write_line(f"{told}. Compare with the solution: python -m katas diff {topic}/{kata}")
+
+    def _all_in_order(self) -> list[tuple[str, str]]:
+        return [(topic, kata) for topic in stubs.topics() for kata in self._in_order(topic)]
+
+    def _rank(self, topic: str, kata: str) -> int:
+        katas = stubs.katas_of(topic)
+        return katas.index(kata) if kata in katas else len(katas)
+
+
+def _again(finder, what: str) -> str:
+    """The command that runs it again, as it can be pasted from the root of the repository."""
+    from_root = "" if Path.cwd() == trees.ROOT else f"cd {trees.ROOT} && "
+    impl = f" --impl {':'.join(finder.trees)}" if finder and finder.trees else ""
+    quoted = f"'{what}'" if "[" in what else what
+    return f"{from_root}pytest {quoted}{impl}"
+
+
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+# --- fixtures for the checks that train -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def device(request):
+    """The torch.device of `--device`, held to what a GTX 1060 has: 5.5 GiB, and float32 without TF32."""
+    import torch
+
+    wanted = request.config.getoption("--device")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    from katas.lab import budget
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    budget.cap_gpu_memory()
+    return torch.device("cuda")
+
+
+@pytest.fixture
+def data_dir(request) -> Path:
+    chosen = request.config.getoption("--data")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "ml-learning-lab"
+
+
+@pytest.fixture
+def download(request) -> bool:
+    return request.config.getoption("--download")
+
+
+@pytest.fixture
+def run_dir(request) -> Path:
+    """runs/<topic>/<check>/, where a check leaves its pictures and metrics; the summary says so."""
+    topic, _ = kata_of_node(request.node.nodeid) or ("other", "")
+    check = re.sub(r"\W+", "_", request.node.name.removeprefix("test_")).strip("_")
+    folder = trees.ROOT / "runs" / topic / check
+    folder.mkdir(parents=True, exist_ok=True)
+    request.node.user_properties.append(("artefacts", report.shown_path(folder) + "/"))
+    return folder
+
+
+class Metrics:
+    """Appends rows to a CSV file, each one on the disk at once: an interrupted run keeps what it had."""
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.file.unlink(missing_ok=True)
+        self.columns: list[str] = []
+
+    def row(self, **values) -> None:
+        new = not self.columns
+        self.columns = self.columns or list(values)
+        with self.file.open("a", newline="") as stream:
+            writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="raise")
+            if new:
+                writer.writeheader()
+            writer.writerow(values)
+
+
+@pytest.fixture
+def metrics(run_dir) -> Metrics:
+    return Metrics(run_dir / "metrics.csv")
+
+
+@pytest.fixture
+def progress(request):
+    """`progress(total, desc)` → a live tqdm bar with an ETA on the terminal, without `-s`; silent where there is none."""
+    from tqdm import tqdm
+
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    stream = getattr(getattr(reporter, "_tw", None), "_file", None)
+    live = stream is not None and stream.isatty() and not hasattr(request.config, "workerinput")
+    bars = []
+
+    def make(total: int, desc: str = ""):
+        if live and not bars:
+            stream.write("\n")
+        bars.append(tqdm(total=total, desc=desc, file=stream, disable=not live, leave=False, dynamic_ncols=True))
+        return bars[-1]
+
+    yield make
+    for bar in bars:
+        bar.close()

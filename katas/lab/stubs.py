@@ -1,0 +1,132 @@
+"""Stubs from solutions: signatures, annotations, docstrings, constants and imports stay; bodies and private helpers go."""
+
+import ast
+from pathlib import Path
+
+from katas.lab.trees import OWN_TREE, ROOT
+
+SOLUTIONS = "solutions"
+
+
+def kata_file(topic: str, kata: str) -> Path:
+    return ROOT / OWN_TREE / topic / f"{kata}.py"
+
+
+def solution_file(topic: str, kata: str) -> Path:
+    return ROOT / SOLUTIONS / topic / f"{kata}.py"
+
+
+def make_stub(source: str) -> str:
+    """The stub of a solution, as text. Everything outside the removed bodies and helpers is kept to the letter."""
+    lines = source.splitlines()
+    edits: list[tuple[int, int, list[str]]] = []  # (first line, last line, what replaces them), counted from 1
+    for node in ast.parse(source).body:
+        edits += _edits(node, lines)
+    for first, last, replacement in sorted(edits, reverse=True):
+        lines[first - 1 : last] = replacement
+    return _tidy(lines)
+
+
+def _edits(node: ast.stmt, lines: list[str]) -> list[tuple[int, int, list[str]]]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef) and _is_private(node.name):
+        return [(_first_line(node, lines), node.end_lineno, [])]
+    if isinstance(node, ast.FunctionDef):
+        return [_emptied(node)]
+    if isinstance(node, ast.ClassDef):
+        return [edit for member in node.body for edit in _edits(member, lines)]
+    if isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) and _is_private(t.id) for t in node.targets):
+        return [(_first_line(node, lines), node.end_lineno, [])]
+    return []
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
+
+
+def _first_line(node: ast.stmt, lines: list[str]) -> int:
+    """With its decorators, the comment right above it and the blank lines before that."""
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    while first > 1 and lines[first - 2].strip().startswith("#"):
+        first -= 1
+    while first > 1 and not lines[first - 2].strip():
+        first -= 1
+    return first
+
+
+def _emptied(node: ast.FunctionDef) -> tuple[int, int, list[str]]:
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    first = node.body[0].end_lineno + 1 if ast.get_docstring(node) is not None else node.body[0].lineno
+    indent = " " * (node.col_offset + 4)
+    last = max(node.end_lineno, first) if body else node.body[0].end_lineno
+    return (first, last if body else first - 1, [f"{indent}raise NotImplementedError"])
+
+
+def _tidy(lines: list[str]) -> str:
+    """At most two blank lines in a row, none at the end."""
+    text: list[str] = []
+    for line in lines:
+        if line.strip() or text[-2:] != ["", ""]:
+            text.append(line.rstrip())
+    return "\n".join(text).rstrip() + "\n"
+
+
+def unwritten(source: str) -> list[tuple[str, int]]:
+    """(name, line) of every function whose body, apart from its docstring, is only `raise NotImplementedError`."""
+    found = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and _is_unwritten(node):
+            found.append((node.name, node.lineno))
+        elif isinstance(node, ast.ClassDef):
+            members = [m for m in node.body if isinstance(m, ast.FunctionDef) and _is_unwritten(m)]
+            found += [(f"{node.name}.{member.name}", member.lineno) for member in members]
+    return found
+
+
+def _is_unwritten(node: ast.FunctionDef) -> bool:
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    if len(body) != 1 or not isinstance(body[0], ast.Raise):
+        return False
+    raised = body[0].exc.func if isinstance(body[0].exc, ast.Call) else body[0].exc
+    return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
+
+
+def public_functions(source: str) -> list[str]:
+    """Every public function and method, `Class.method`, in reading order."""
+    names = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and not _is_private(node.name):
+            names.append(node.name)
+        elif isinstance(node, ast.ClassDef) and not _is_private(node.name):
+            members = [m.name for m in node.body if isinstance(m, ast.FunctionDef) and not _is_private(m.name)]
+            names += [f"{node.name}.{member}" for member in members]
+    return names
+
+
+def drifted() -> list[str]:
+    """The katas whose stub file is not what the tool makes from the solution today (`topic/kata`)."""
+    return [
+        f"{topic}/{kata}"
+        for topic, kata in all_katas()
+        if not kata_file(topic, kata).is_file()
+        or kata_file(topic, kata).read_text() != make_stub(solution_file(topic, kata).read_text())
+    ]
+
+
+def topics() -> list[str]:
+    folders = sorted(folder.parent for folder in (ROOT / OWN_TREE).glob("*/__init__.py"))
+    present = [folder.name for folder in folders if folder.name != "lab"]
+    order = ["warmup", "detection", "diffusion", "rl", "active_learning", "splatting"]
+    return [t for t in order if t in present] + [t for t in present if t not in order]
+
+
+def katas_of(topic: str) -> tuple[str, ...]:
+    """The topic's one list, read without importing any kata."""
+    module = ast.parse((ROOT / OWN_TREE / topic / "__init__.py").read_text())
+    for node in module.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "KATAS":
+            return ast.literal_eval(node.value)
+    return ()
+
+
+def all_katas() -> list[tuple[str, str]]:
+    return [(topic, kata) for topic in topics() for kata in katas_of(topic)]
