@@ -1,0 +1,194 @@
+"""COCO's average precision: matching that forgives crowds and objects of other sizes, averaged over ten IoU thresholds.
+
+Only the visit by falling score is sequential, and only within an image: here all images, area ranges and thresholds
+take that walk side by side.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .postprocess import Detections
+from .precision_recall import GroundTruth, interpolated_precision, precision_recall_curve
+
+# The evaluation's own grids, to the last bit: 7/10 of the objects found lies just below RECALL_POINTS[70].
+IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+RECALL_POINTS = tuple(np.linspace(0, 1, 101).tolist())
+AREA_RANGES = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))  # all, small, medium, large
+MAX_DETECTIONS = (1, 10, 100)
+
+
+class CocoMetrics(NamedTuple):
+    """COCO's twelve figures, in [0, 1], or NaN where there was nothing to find."""
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar1: float
+    ar10: float
+    ar100: float
+    ar_small: float
+    ar_medium: float
+    ar_large: float
+
+
+def coco_average_precision(detections: list[Detections], truths: list[GroundTruth]) -> CocoMetrics:
+    """COCO's detection metrics, equal to what pycocotools computes for boxes; the lists have one entry an image.
+
+    Each class is judged by itself; of its detections only the 100 best of each image count. For each of the
+    `AREA_RANGES` (area in square pixels, both ends belong to the range) and each t of `IOU_THRESHOLDS`:
+
+    Matching, within each image. An object is *ignored* if it is a crowd, or if its area lies outside the range; the
+    others are *regular*. Detections choose in turn, by falling score (equal scores: the first listed). A detection may
+    choose an object that has overlap >= t and is not taken yet; crowds are never taken. It chooses a regular one if it
+    can, else an ignored one; among these that of the highest overlap, and of equals the last listed. The overlap is
+    the IoU, but with a crowd it is intersection / area of the detection. All this in float64.
+
+    What a detection is then worth. If it chose a regular object it is correct. If it chose an ignored one, or chose
+    none and the area of its own box lies outside the range, it is ignored, as if it were not there. Else it is wrong.
+
+    Then, over all images: the curve of precision and recall (`precision_recall_curve`; equal scores: by image, and
+    within an image in the order of their turns), where the objects to be found are the regular ones; its precision,
+    interpolated (`interpolated_precision`) at `RECALL_POINTS`, averaged, is the average precision of this class,
+    range and threshold. Its recall is the last of the curve, or of that part of each image's detections of the class
+    that are among its 1, 10 or 100 best (`MAX_DETECTIONS`; the turns go on, ignored ones included).
+
+    The twelve figures are means over classes and thresholds: `ap`, `ap_small`, ... average precision by range (`ap50`,
+    `ap75`: at t = 0.5, 0.75 alone); `ar1`, `ar10`, `ar100` recall over all areas with that many detections; `ar_small`,
+    ... recall by range with 100. A class without regular objects in a range does not take part in the mean; a class
+    with some and without detections takes part with 0. A mean over nothing is NaN (pycocotools: -1).
+
+    Lists of different lengths raise a ValueError that names them.
+    """
+    if len(detections) != len(truths):
+        raise ValueError(f"detections and truths must cover the same images, got {len(detections)} and {len(truths)}")
+    found, objects = _gather_detections(detections), _gather_objects(truths)
+    labels = objects.labels.unique()
+    precision = objects.areas.new_empty(len(labels), len(AREA_RANGES), len(IOU_THRESHOLDS))
+    recall = objects.areas.new_empty(len(labels), len(MAX_DETECTIONS), len(AREA_RANGES), len(IOU_THRESHOLDS))
+    for k, label in enumerate(labels):
+        precision[k], recall[k] = _evaluate_class(
+            _Found(*(field[found.labels == label] for field in found)),
+            _Objects(*(field[objects.labels == label] for field in objects)),
+        )
+    ap, ar = precision.nanmean(dim=(0, 2)), recall.nanmean(dim=(0, 3))  # (area), (maximum of detections, area)
+    ap50, ap75 = (precision[:, 0, IOU_THRESHOLDS.index(t)].nanmean() for t in (0.5, 0.75))
+    return CocoMetrics(*torch.stack([ap[0], ap50, ap75, *ap[1:], *ar[:, 0], *ar[-1, 1:]]).tolist())
+
+
+class _Found(NamedTuple):
+    """All detections in one table: image after image, within an image by falling score."""
+
+    images: Tensor
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class _Objects(NamedTuple):
+    """All objects in one table: image after image, as listed."""
+
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+    areas: Tensor
+
+
+def _gather_detections(detections: list[Detections]) -> _Found:
+    orders = [found.scores.argsort(descending=True, stable=True) for found in detections]
+    ordered = [[field[order] for field in found] for found, order in zip(detections, orders)]
+    boxes, scores, labels = (torch.cat(parts) for parts in zip(*ordered))
+    return _Found(_image_of_each(orders), boxes.double(), scores, labels)
+
+
+def _gather_objects(truths: list[GroundTruth]) -> _Objects:
+    boxes, labels = torch.cat([x.boxes for x in truths]).double(), torch.cat([x.labels for x in truths])
+    crowd = [torch.zeros_like(x.labels, dtype=torch.bool) if x.crowd is None else x.crowd for x in truths]
+    areas = [_area(x.boxes.double()) if x.areas is None else x.areas.double() for x in truths]
+    return _Objects(_image_of_each([x.labels for x in truths]), boxes, labels, torch.cat(crowd), torch.cat(areas))
+
+
+def _image_of_each(per_image: list[Tensor]) -> Tensor:
+    return torch.cat([torch.full_like(rows, image, dtype=torch.int64) for image, rows in enumerate(per_image)])
+
+
+def _turns(images: Tensor) -> Tensor:
+    """0 for the first row of each image, 1 for its second, and so on; the rows of an image stand together."""
+    counts = images.bincount()
+    first = counts.cumsum(dim=0) - counts
+    return torch.arange(len(images), device=images.device) - first[images]
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def _outside(areas: Tensor) -> Tensor:
+    """(area range, N): which areas lie outside each range."""
+    low, high = areas.new_tensor(AREA_RANGES)[:, :, None].unbind(dim=1)
+    return (areas < low) | (areas > high)
+
+
+def _overlap(boxes: Tensor, objects: Tensor, crowd: Tensor) -> Tensor:
+    """IoU of each detection (N, 4) with each of its candidates (N, M, 4); with a crowd, the share of the detection."""
+    boxes = boxes[:, None]
+    size = torch.minimum(boxes[..., 2:], objects[..., 2:]) - torch.maximum(boxes[..., :2], objects[..., :2])
+    intersection = size.clamp(min=0).prod(dim=-1)
+    whole = torch.where(crowd, _area(boxes), _area(boxes) + _area(objects) - intersection)
+    return intersection / whole.where(whole > 0, 1)
+
+
+def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Tensor) -> Tensor:
+    """The object that each detection chooses, its index or -1: (area range, threshold, detection)."""
+    # A row an image: its objects' indices, the last listed first, because the first of equal maxima is found.
+    positions = _turns(objects.images)
+    num_images = 1 + int(torch.cat([objects.images, found.images]).max())
+    rows = positions.new_full((num_images, 1 + int(positions.max())), -1)
+    rows[objects.images, positions] = torch.arange(len(positions), device=rows.device)
+    rows = rows.flip(1)
+    thresholds = found.boxes.new_tensor(IOU_THRESHOLDS)[:, None, None]
+    taken = ignored_objects.new_zeros(len(AREA_RANGES), len(IOU_THRESHOLDS), len(positions))
+    chosen = turns.new_full((*taken.shape[:2], len(turns)), -1)
+    # A true recurrence: what is left to a detection depends on the turns before it. All images take a turn together.
+    for turn in range(int(turns.max()) + 1 if len(turns) else 0):
+        now = torch.where(turns == turn)[0]
+        choice = rows[found.images[now]]  # (n, most objects of an image)
+        overlap = _overlap(found.boxes[now], objects.boxes[choice], objects.crowd[choice]).where(choice >= 0, -1)
+        free = (overlap >= thresholds) & ~taken[:, :, choice]
+        regular = free & ~ignored_objects[:, None, choice]
+        free = regular.where(regular.any(dim=-1, keepdim=True), free)
+        best_overlap, best = torch.where(free, overlap, -1).max(dim=-1)
+        target = choice[torch.arange(len(now), device=now.device), best]
+        chosen[:, :, now] = target.where(best_overlap >= 0, -1)
+        takes = (best_overlap >= 0) & ~objects.crowd[target]
+        area, threshold, _ = torch.where(takes)
+        taken[area, threshold, target[takes]] = True
+    return chosen
+
+
+def _evaluate_class(found: _Found, objects: _Objects) -> tuple[Tensor, Tensor]:
+    """For one class: average precision (area range, threshold), and recall (maximum of detections, area range, threshold)."""
+    turns = _turns(found.images)
+    found = _Found(*(field[turns < MAX_DETECTIONS[-1]] for field in found))
+    turns = turns[turns < MAX_DETECTIONS[-1]]
+    ignored_objects = objects.crowd | _outside(objects.areas)
+    num_positives = (~ignored_objects).sum(dim=1)
+    chosen = _match(found, turns, objects, ignored_objects)
+    ranges = torch.arange(len(AREA_RANGES), device=chosen.device)[:, None, None]
+    ignored = torch.where(chosen >= 0, ignored_objects[ranges, chosen], _outside(_area(found.boxes))[:, None])
+    correct = (chosen >= 0) & ~ignored
+    within = turns < turns.new_tensor(MAX_DETECTIONS)[:, None, None, None]
+    recall = (correct & within).sum(dim=-1) / num_positives[:, None].double()  # 0 / 0 is NaN: nothing to find
+    precision = torch.full_like(recall[0], torch.nan)
+    points = recall.new_tensor(RECALL_POINTS)
+    for area, threshold in (~recall[0].isnan()).nonzero().tolist():
+        kept = ~ignored[area, threshold]
+        curve = precision_recall_curve(found.scores[kept], correct[area, threshold, kept], int(num_positives[area]))
+        precision[area, threshold] = interpolated_precision(*curve, points).mean()
+    return precision, recall

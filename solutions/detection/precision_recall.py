@@ -1,0 +1,155 @@
+"""Precision and recall: sort all detections by score, walk down the list, and watch how many are right, how many found.
+
+Average precision sums the walk up in one number. Here in the style of Pascal VOC, at one IoU threshold; COCO's, which
+averages over thresholds, sizes and classes, is the next kata.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+from torch.nn import functional as F
+
+from .boxes import box_iou
+from .postprocess import Detections
+
+ELEVEN_POINTS = tuple(i / 10 for i in range(11))
+
+
+class GroundTruth(NamedTuple):
+    """The M objects of one image: boxes (M, 4) xyxy and labels (M,) int64. The rest may be left out (None).
+
+    difficult (M,) bool: VOC neither asks for these objects nor punishes finding them; None: no object is.
+    crowd (M,) bool: for COCO, the box holds many objects; None: no box does.
+    areas (M,): for COCO, the area of the object itself, which may be less than that of its box; None: the box's area.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    difficult: Tensor | None = None
+    crowd: Tensor | None = None
+    areas: Tensor | None = None
+
+
+class PrecisionRecall(NamedTuple):
+    """A curve: point k (from 0) is where the k + 1 best detections are kept. Both float64 of shape (N,)."""
+
+    precision: Tensor
+    recall: Tensor
+
+
+def precision_recall_curve(
+    scores: Float[Tensor, " N"], correct: Bool[Tensor, " N"], num_positives: int
+) -> PrecisionRecall:
+    """One point a detection, by falling score; equal scores keep the order in which they were given.
+
+    Of the k + 1 best detections, tp are `correct`: precision[k] = tp / (k + 1), recall[k] = tp / num_positives.
+    Both are float64, whatever the dtype of the scores. No detections give an empty curve.
+
+    `num_positives` counts the objects to be found. If it is not positive, or less than the number of correct
+    detections, a ValueError names it.
+    """
+    if num_positives < max(1, int(correct.sum())):
+        raise ValueError(f"num_positives must be positive and cover all correct detections, got {num_positives}")
+    order = scores.argsort(descending=True, stable=True)
+    true_positives = correct[order].cumsum(dim=0).double()
+    kept = torch.arange(1, len(scores) + 1, device=scores.device)
+    return PrecisionRecall(true_positives / kept, true_positives / num_positives)
+
+
+def interpolated_precision(
+    precision: Float64[Tensor, " N"], recall: Float64[Tensor, " N"], recall_points: Float64[Tensor, " R"]
+) -> Float64[Tensor, " R"]:
+    """The best precision to be had at each recall: for each r of `recall_points`,
+
+        max of precision[k] over all k with recall[k] >= r,     and 0 where the curve never reaches r.
+
+    `precision` and `recall` are a curve as `precision_recall_curve` gives it: recall never falls. The points come in
+    any order.
+    """
+    # The maximum over everything at and after k; one more point, of precision 0, for recalls never reached.
+    best_from = F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, 1))
+    return best_from[torch.searchsorted(recall, recall_points)]
+
+
+def voc_average_precision(
+    detections: list[Detections],
+    truths: list[GroundTruth],
+    *,
+    iou_threshold: float | int = 0.5,
+    eleven_point: bool = False,
+) -> dict[int, float]:
+    """Average precision of each class, {label: AP}, as Pascal VOC defines it; its mean is called mAP.
+
+    The lists have one entry an image. Each class is judged by itself, over all images: its detections are visited by
+    falling score (equal scores: by image, then by place in it). A detection looks at the one object of its class and
+    image with the highest IoU (of equals the first listed). If that IoU is at least `iou_threshold`, it is
+
+    - ignored, as if it were not there, if the object is `difficult`;
+    - correct, if no detection before it has taken the object, which it takes now;
+    - wrong otherwise, as a second detection of one object: it does not try the next best object.
+
+    A detection that overlaps no object that much is wrong. Objects to be found are those not difficult; a class
+    without any does not appear in the result. IoU is computed in float64.
+
+    From the curve of precision and recall, interpolated (`interpolated_precision`) to p(r):
+    AP = the area under p, i.e. the sum over the points of the curve of (recall[k] - recall[k-1]) * p(recall[k]), where
+    recall[-1] counts as 0 (VOC 2010 and later); with `eleven_point`, the mean of p at `ELEVEN_POINTS` (VOC 2007).
+    A class with objects and no detections has AP 0.
+
+    Lists of different lengths, or an `iou_threshold` outside (0, 1], raise a ValueError that names them.
+    """
+    if len(detections) != len(truths):
+        raise ValueError(f"detections and truths must cover the same images, got {len(detections)} and {len(truths)}")
+    if not 0 < iou_threshold <= 1:
+        raise ValueError(f"iou_threshold must lie in (0, 1], got {iou_threshold}")
+    results = {}
+    for label in sorted({label for truth in truths for label in truth.labels.tolist()}):
+        scores, targets, difficult = _targets(detections, truths, label, iou_threshold)
+        counted, correct = _judge(scores, targets, difficult)
+        num_positives = difficult.count(False)
+        if num_positives > 0:
+            curve = precision_recall_curve(scores[counted], correct[counted], num_positives)
+            results[label] = _eleven_point_average(*curve) if eleven_point else _area_under(*curve)
+    return results
+
+
+def _targets(
+    detections: list[Detections], truths: list[GroundTruth], label: int, iou_threshold: float | int
+) -> tuple[Tensor, list[int], list[bool]]:
+    """For one class: the scores, the object that each detection overlaps most (-1: none enough), and who is difficult."""
+    scores, targets, difficult = [], [], []
+    for found, truth in zip(detections, truths):
+        mine, theirs = found.labels == label, truth.labels == label
+        ious = box_iou(found.boxes[mine].double(), truth.boxes[theirs].double())
+        overlap, index = F.pad(ious, (0, 1)).max(dim=1)  # one column more: without objects there is no maximum
+        scores.append(found.scores[mine])
+        targets += torch.where(overlap >= iou_threshold, index + len(difficult), -1).tolist()
+        flags = torch.zeros_like(theirs) if truth.difficult is None else truth.difficult
+        difficult += flags[theirs].tolist()
+    return torch.cat(scores), targets, difficult
+
+
+def _judge(scores: Tensor, targets: list[int], difficult: list[bool]) -> tuple[Tensor, Tensor]:
+    """Which detections count at all, and which of them are correct."""
+    counted = torch.ones_like(scores, dtype=torch.bool)
+    correct = torch.zeros_like(counted)
+    taken = set()
+    # A true recurrence: whether a detection is right depends on what better ones have taken.
+    for n in scores.argsort(descending=True, stable=True).tolist():
+        if targets[n] >= 0 and difficult[targets[n]]:
+            counted[n] = False
+        elif targets[n] >= 0 and targets[n] not in taken:
+            correct[n] = True
+            taken.add(targets[n])
+    return counted, correct
+
+
+def _area_under(precision: Tensor, recall: Tensor) -> float:
+    steps = recall.diff(prepend=recall.new_zeros(1))
+    return float((steps * interpolated_precision(precision, recall, recall)).sum())
+
+
+def _eleven_point_average(precision: Tensor, recall: Tensor) -> float:
+    return float(interpolated_precision(precision, recall, recall.new_tensor(ELEVEN_POINTS)).mean())
