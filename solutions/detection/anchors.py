@@ -36,18 +36,17 @@ def base_anchors(
 
 def grid_anchors(
     feature_size: tuple[int, int], stride: float | int, base: Float[Tensor, "A 4"]
-) -> Float[Tensor, "H*W*A 4"]:
-    """The base anchors repeated at every cell of a feature map of `feature_size` = (height H, width W).
+) -> Float[Tensor, "num_anchors 4"]:
+    """The A base anchors repeated at every cell of a feature map of `feature_size` = (height H, width W).
 
     Cell (row i, column j) covers `stride` x `stride` pixels of the image; its anchors are centred in the
     middle of them, at x = (j + 0.5) * stride, y = (i + 0.5) * stride. Anchors may stick out of the image and
     are not clipped.
     Order: rows, then columns within a row, then the base anchors within a cell, which is how a head's output
-    (H, W, A, ...) flattens. The dtype and the device are those of `base`; H, W or A may be 0.
+    (H, W, A, ...) flattens; H * W * A rows in all. The dtype and the device are those of `base`; H, W or A may
+    be 0.
     """
-    height, width = feature_size
-    y = (torch.arange(height, dtype=base.dtype, device=base.device) + 0.5) * stride
-    x = (torch.arange(width, dtype=base.dtype, device=base.device) + 0.5) * stride
+    y, x = ((torch.arange(cells, dtype=base.dtype, device=base.device) + 0.5) * stride for cells in feature_size)
     y, x = torch.meshgrid(y, x, indexing="ij")
     centers = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)  # (H*W, 1, 4)
     return (centers + base).reshape(-1, 4)

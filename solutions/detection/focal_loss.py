@@ -35,9 +35,9 @@ def sigmoid_focal_loss(
         raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
     if not gamma >= 0:
         raise ValueError(f"gamma must not be negative, got {gamma}")
-    # z is the logit of being wrong: 1 - p_t = sigmoid(z) = exp(-softplus(-z)) and p_t = exp(-softplus(z)). Both
-    # stay in logs, because p_t is 0 at z = 104 in float32 (its log is -inf), and x**gamma has an infinite slope
-    # at x = 0 for gamma < 1.
+    # z is the logit of being wrong: 1 - p_t = sigmoid(z) = exp(-softplus(-z)), and p_t = exp(-softplus(z)).
+    # Both stay in logs, because p_t is 0 at z = 104 in float32 (its log is -inf), and x**gamma has an infinite
+    # slope at x = 0 for gamma < 1.
     z = logits * (1 - 2 * targets)
     cross_entropy = F.softplus(z)
     modulating_factor = torch.exp(-gamma * F.softplus(-z))

@@ -38,8 +38,8 @@ def retinanet_loss(
     classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and every
         background anchor. The target is 1 for the matched truth's class and 0 for all others, so K zeros for
         background.
-    regression: the smooth L1 loss (`beta`) of the deltas of every foreground anchor against its truth, encoded
-        relative to the anchor with weights (1, 1, 1, 1); summed over the four coordinates.
+    regression: the smooth L1 loss (`beta`) of every foreground anchor's deltas against its truth, encoded relative
+        to the anchor with weights (1, 1, 1, 1); summed over the four coordinates.
     Both are summed over the whole batch and divided by the number of foreground anchors in the whole batch
     (at least by 1), not image by image.
 

@@ -1,0 +1,63 @@
+"""Anchors: fixed boxes, tiled over the image, that a dense detector classifies and nudges.
+
+The detector's head gives one row of scores per anchor and knows nothing of geometry, so the *order* of the
+anchors is part of the contract: row k of the head's output speaks about anchor k.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def base_anchors(
+    size: float | int, scales: Sequence[float | int], aspect_ratios: Sequence[float | int]
+) -> Float[Tensor, "A 4"]:
+    """The len(aspect_ratios) * len(scales) anchor shapes of one level, as xyxy boxes centred at 0.
+
+    An aspect ratio is height / width. The anchor of scale s and ratio r has the area (size * s)**2 whatever r
+    is, so its width is size * s / sqrt(r) and its height size * s * sqrt(r). Coordinates are not rounded.
+    Order: ratio-major, i.e. all scales of the first ratio, then all scales of the second, ...
+    Returns float32 on the CPU.
+
+    >>> base_anchors(8, scales=[1], aspect_ratios=[4])  # a quarter as wide as it is high
+    tensor([[-2., -8.,  2.,  8.]])
+    """
+    raise NotImplementedError
+
+
+def grid_anchors(
+    feature_size: tuple[int, int], stride: float | int, base: Float[Tensor, "A 4"]
+) -> Float[Tensor, "num_anchors 4"]:
+    """The A base anchors repeated at every cell of a feature map of `feature_size` = (height H, width W).
+
+    Cell (row i, column j) covers `stride` x `stride` pixels of the image; its anchors are centred in the
+    middle of them, at x = (j + 0.5) * stride, y = (i + 0.5) * stride. Anchors may stick out of the image and
+    are not clipped.
+    Order: rows, then columns within a row, then the base anchors within a cell, which is how a head's output
+    (H, W, A, ...) flattens; H * W * A rows in all. The dtype and the device are those of `base`; H, W or A may
+    be 0.
+    """
+    raise NotImplementedError
+
+
+def pyramid_anchors(
+    feature_sizes: Sequence[tuple[int, int]],
+    strides: Sequence[float | int],
+    sizes: Sequence[float | int],
+    *,
+    scales: Sequence[float | int] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
+    aspect_ratios: Sequence[float | int] = (0.5, 1.0, 2.0),
+) -> list[Float[Tensor, "_ 4"]]:
+    """The anchors of every level of a feature pyramid: one float32 tensor per level, in their order.
+
+    Level l has a feature map of feature_sizes[l] = (height, width) cells of strides[l] pixels, and the anchor
+    shapes base_anchors(sizes[l], scales, aspect_ratios). The defaults are RetinaNet's nine shapes: three
+    scales within an octave, so that sizes that double from level to level leave no gap.
+    Raises a ValueError that names `strides` or `sizes` if its length is not that of `feature_sizes`.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
+    """
+    raise NotImplementedError
