@@ -1,0 +1,118 @@
+"""Wrong box coders that real people write."""
+
+from tests.mistakes import Mistake
+
+MISTAKES = [
+    Mistake(
+        name="shift_in_units_of_the_box",
+        find="(centers - anchor_centers) / anchor_sizes",
+        replace="(centers - anchor_centers) / sizes",
+        why="Shifts are measured in anchor sizes: at test time the anchor is known and the box is not.",
+        caught_by="test_shifts_are_in_anchor_sizes_and_sizes_are_log_ratios",
+    ),
+    Mistake(
+        name="shift_in_pixels",
+        find="((centers - anchor_centers) / anchor_sizes, (sizes",
+        replace="(centers - anchor_centers, (sizes",
+        why="Undivided shifts depend on the object's size: large objects dominate the loss.",
+        caught_by="test_size_and_place_drop_out",
+    ),
+    Mistake(
+        name="log_of_the_size_alone",
+        find="(sizes / anchor_sizes).log()",
+        replace="sizes.log()",
+        why="dw is the log of the ratio of box and anchor width, 0 for a perfect anchor.",
+        caught_by="test_an_anchor_is_zero_deltas_from_itself",
+    ),
+    Mistake(
+        name="ratio_without_log",
+        find="(sizes / anchor_sizes).log()",
+        replace="sizes / anchor_sizes - 1",
+        why="The size is coded as a logarithm, so that halving and doubling are equally far from 0.",
+        caught_by="test_shifts_are_in_anchor_sizes_and_sizes_are_log_ratios",
+    ),
+    Mistake(
+        name="corner_instead_of_centre",
+        find="return lower + 0.5 * sizes, sizes",
+        replace="return lower, sizes",
+        why="The reference point of a box is its centre; from the corner, a growing box would also move.",
+        caught_by="test_shifts_are_in_anchor_sizes_and_sizes_are_log_ratios",
+    ),
+    Mistake(
+        name="sizes_count_pixels",
+        find="sizes = upper - lower",
+        replace="sizes = upper - lower + 1",
+        why="Coordinates are continuous: the width is x2 - x1, without the + 1 of old pixel-index code.",
+        caught_by="test_shifts_are_in_anchor_sizes_and_sizes_are_log_ratios",
+    ),
+    Mistake(
+        name="encoding_divides_by_the_weights",
+        find="return deltas * deltas.new_tensor(weights)",
+        replace="return deltas / deltas.new_tensor(weights)",
+        why="Encoding multiplies by the weights and decoding divides; the other way round the targets shrink.",
+        caught_by="test_each_delta_has_its_own_weight",
+    ),
+    Mistake(
+        name="decoding_forgets_the_weights",
+        find="(deltas / deltas.new_tensor(weights))",
+        replace="deltas",
+        why="Deltas were multiplied by the weights in encoding; undivided, boxes fly ten times too far.",
+        caught_by="test_decoding_undoes_encoding",
+    ),
+    Mistake(
+        name="weights_of_width_and_height_swapped",
+        find="(deltas / deltas.new_tensor(weights))",
+        replace="(deltas / deltas.new_tensor(weights)[[0, 1, 3, 2]])",
+        why="The weights are in the order of the deltas, (wx, wy, ww, wh).",
+        caught_by="test_each_delta_has_its_own_weight",
+    ),
+    Mistake(
+        name="limit_before_the_weights_are_undone",
+        find="(deltas / deltas.new_tensor(weights)).split(2, dim=1)",
+        replace="(deltas.clamp(max=max_log_ratio) / deltas.new_tensor(weights)).split(2, dim=1)",
+        why="The limit belongs to the log-ratio; on the weighted delta it caps boxes far too early.",
+        caught_by="test_the_limit_acts_after_the_weights_are_undone",
+    ),
+    Mistake(
+        name="no_limit",
+        find="log_ratios.clamp(max=max_log_ratio).exp()",
+        replace="log_ratios.exp()",
+        why="exp of an untrained network's output overflows, and one infinite box makes the whole loss NaN.",
+        caught_by="test_extreme_deltas_stay_finite",
+    ),
+    Mistake(
+        name="limit_after_exp",
+        find="log_ratios.clamp(max=max_log_ratio).exp()",
+        replace="log_ratios.exp().clamp(max=math.exp(max_log_ratio))",
+        why="Clamping after exp leaves finite values, but the gradient is 0 * inf = NaN: clamp before.",
+        caught_by="test_extreme_deltas_stay_finite",
+    ),
+    Mistake(
+        name="limit_on_both_sides",
+        find="clamp(max=max_log_ratio)",
+        replace="clamp(-max_log_ratio, max_log_ratio)",
+        why="Only growth overflows; a lower limit would keep small objects from being told.",
+        caught_by="test_only_large_sizes_are_limited",
+    ),
+    Mistake(
+        name="shifts_limited_too",
+        find="centers = anchor_centers + shifts * anchor_sizes",
+        replace="centers = anchor_centers + shifts.clamp(max=max_log_ratio) * anchor_sizes",
+        why="Shifts enter linearly and cannot overflow; only the log-ratios are limited.",
+        caught_by="test_only_large_sizes_are_limited",
+    ),
+    Mistake(
+        name="full_size_added_to_the_centre",
+        find="half_sizes = 0.5 * anchor_sizes",
+        replace="half_sizes = anchor_sizes",
+        why="A box reaches half its size to either side of its centre.",
+        caught_by="test_decoding_turns_deltas_back_into_corners",
+    ),
+    Mistake(
+        name="limit_ignored_when_given",
+        find="clamp(max=max_log_ratio)",
+        replace="clamp(max=MAX_LOG_RATIO)",
+        why="The caller's max_log_ratio has to be used, not the default.",
+        caught_by="test_the_limit_can_be_chosen",
+    ),
+]
