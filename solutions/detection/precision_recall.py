@@ -1,7 +1,7 @@
-"""Precision and recall: sort all detections by score, walk down the list, and watch how many are right, how many found.
+"""Precision and recall: walk down the detections by falling score, and watch how many are right, how many found.
 
-Average precision sums the walk up in one number. Here in the style of Pascal VOC, at one IoU threshold; COCO's, which
-averages over thresholds, sizes and classes, is the next kata.
+Average precision sums the walk up in one number. Here in the style of Pascal VOC, at one IoU threshold; COCO's,
+which averages over thresholds, sizes and classes, is the next kata.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from .boxes import box_iou
 from .postprocess import Detections
 
-ELEVEN_POINTS = tuple(i / 10 for i in range(11))
+ELEVEN_POINTS = tuple(i / 10 for i in range(11))  # i / 10, as recalls are: 3 * 0.1 would lie above 3 / 10
 
 
 class GroundTruth(NamedTuple):
@@ -22,7 +22,7 @@ class GroundTruth(NamedTuple):
 
     difficult (M,) bool: VOC neither asks for these objects nor punishes finding them; None: no object is.
     crowd (M,) bool: for COCO, the box holds many objects; None: no box does.
-    areas (M,): for COCO, the area of the object itself, which may be less than that of its box; None: the box's area.
+    areas (M,): for COCO, the area of the object itself, often less than that of its box; None: the box's area.
     """
 
     boxes: Tensor
@@ -70,7 +70,7 @@ def interpolated_precision(
     """
     # The maximum over everything at and after k; one more point, of precision 0, for recalls never reached.
     best_from = F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, 1))
-    return best_from[torch.searchsorted(recall, recall_points)]
+    return best_from[torch.searchsorted(recall.contiguous(), recall_points.contiguous())]
 
 
 def voc_average_precision(
@@ -82,9 +82,9 @@ def voc_average_precision(
 ) -> dict[int, float]:
     """Average precision of each class, {label: AP}, as Pascal VOC defines it; its mean is called mAP.
 
-    The lists have one entry an image. Each class is judged by itself, over all images: its detections are visited by
-    falling score (equal scores: by image, then by place in it). A detection looks at the one object of its class and
-    image with the highest IoU (of equals the first listed). If that IoU is at least `iou_threshold`, it is
+    The lists have one entry an image. Each class is judged by itself, over all images: its detections are visited
+    by falling score (equal scores: by image, then by place in it). A detection looks at the one object of its
+    class and image with the highest IoU (of equals the first listed). If that IoU is at least `iou_threshold`, it is
 
     - ignored, as if it were not there, if the object is `difficult`;
     - correct, if no detection before it has taken the object, which it takes now;
@@ -93,10 +93,10 @@ def voc_average_precision(
     A detection that overlaps no object that much is wrong. Objects to be found are those not difficult; a class
     without any does not appear in the result. IoU is computed in float64.
 
-    From the curve of precision and recall, interpolated (`interpolated_precision`) to p(r):
-    AP = the area under p, i.e. the sum over the points of the curve of (recall[k] - recall[k-1]) * p(recall[k]), where
-    recall[-1] counts as 0 (VOC 2010 and later); with `eleven_point`, the mean of p at `ELEVEN_POINTS` (VOC 2007).
-    A class with objects and no detections has AP 0.
+    With p(r) the `interpolated_precision` of the class's curve at recall r: AP is the area under p, i.e. the sum
+    over the points k of the curve of (recall[k] - recall[k-1]) * p(recall[k]), the recall before the first point
+    being 0 (VOC 2010 and later); with `eleven_point`, it is the mean of p at `ELEVEN_POINTS` (VOC 2007). A class
+    with objects and without detections has AP 0.
 
     Lists of different lengths, or an `iou_threshold` outside (0, 1], raise a ValueError that names them.
     """
@@ -118,7 +118,7 @@ def voc_average_precision(
 def _targets(
     detections: list[Detections], truths: list[GroundTruth], label: int, iou_threshold: float | int
 ) -> tuple[Tensor, list[int], list[bool]]:
-    """For one class: the scores, the object that each detection overlaps most (-1: none enough), and who is difficult."""
+    """For one class: scores, the object that each detection overlaps most (-1: none enough), who is difficult."""
     scores, targets, difficult = [], [], []
     for found, truth in zip(detections, truths):
         mine, theirs = found.labels == label, truth.labels == label
