@@ -1,0 +1,48 @@
+"""The feature pyramid: coarse maps know what is there, fine maps know where; a top-down path gives every
+level both.
+
+A backbone's fine maps see edges, its coarse maps see objects. The pyramid brings them to one number of
+channels, adds each coarse map, enlarged, to the next finer one, and appends two still coarser levels for
+large objects.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class FeaturePyramid(nn.Module):
+    """The pyramid P3…P7 of RetinaNet, on top of the backbone maps C3…C5 (or any number of maps ≥ 1).
+
+    `in_channels[l]` is the number of channels of map `l`, from fine to coarse. Submodules, so that weights
+    can be copied:
+
+    - `lateral_convs`, an `nn.ModuleList`: per map a 1×1 convolution from `in_channels[l]` to `out_channels`;
+    - `output_convs`, an `nn.ModuleList`: per map a 3×3 convolution (padding 1), `out_channels` to
+      `out_channels`;
+    - `p6`: a 3×3 convolution (stride 2, padding 1) from `in_channels[-1]` to `out_channels`;
+    - `p7`: a 3×3 convolution (stride 2, padding 1) from `out_channels` to `out_channels`.
+
+    All convolutions have a bias, and every bias starts at zero. No normalisation.
+    An empty `in_channels` is rejected with a ValueError that names it.
+
+    Lin et al., "Feature Pyramid Networks for Object Detection", 2017; P6 and P7 as in Lin et al., "Focal Loss
+    for Dense Object Detection", 2017.
+    """
+
+    def __init__(self, in_channels: list[int], out_channels: int) -> None:
+        raise NotImplementedError
+
+    def forward(self, features: list[Float[Tensor, "B _ _ _"]]) -> list[Float[Tensor, "B C _ _"]]:
+        """`len(features) + 2` maps of `out_channels` channels, from fine to coarse; `features` goes from fine
+        to coarse.
+
+        Top-down: `merged[last] = lateral_convs[last](features[last])`, and for each finer level
+        `merged[l] = lateral_convs[l](features[l]) + merged[l + 1]` enlarged to the size of `features[l]` by
+        nearest neighbour (`F.interpolate(..., mode="nearest")`; sizes need not be multiples of each other).
+        Output `l` is `output_convs[l](merged[l])`, of the size of `features[l]`: only `merged`, never an
+        output, is handed down. Then `P6 = p6(features[-1])`, on the backbone's map, and `P7 = p7(relu(P6))`;
+        each halves the size, rounding up. A number of features other than `len(in_channels)` is rejected with
+        a ValueError that names both numbers.
+        """
+        raise NotImplementedError

@@ -1,0 +1,176 @@
+"""Spec of `fpn`: the feature pyramid, checked against torchvision's with the same weights.
+
+Contract: a list of backbone maps, fine to coarse, becomes the same number of maps with `out_channels`
+channels, plus P6 and P7. The names of the submodules are part of it. How weights are initialised is not
+(biases are: they start at zero).
+"""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from katas.detection.fpn import FeaturePyramid
+from katas.lab.laws import STANDING_LAWS, expect_close, expect_equal
+from katas.lab.strategies import seeds
+
+CHANNELS = [3, 5, 4]  # fine to coarse, all different
+
+
+def randomised(module, seed=0):
+    """The module in float64 with every parameter, biases included, drawn anew."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double()
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return module
+
+
+def random_maps(sizes, channels=CHANNELS, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(2, c, *s, generator=generator, dtype=torch.float64) for c, s in zip(channels, sizes)]
+
+
+def torchvision_pyramid(pyramid, features):
+    """torchvision's own pyramid with the learner's weights; its P6 is made from C5 only if C5 has other
+    channels."""
+    in_channels, out_channels = [f.shape[1] for f in features], pyramid.p7.out_channels
+    assert in_channels[-1] != out_channels
+    oracle = FeaturePyramidNetwork(
+        in_channels, out_channels, LastLevelP6P7(in_channels[-1], out_channels)
+    ).double()
+    for level in range(len(features)):
+        oracle.inner_blocks[level][0].load_state_dict(pyramid.lateral_convs[level].state_dict())
+        oracle.layer_blocks[level][0].load_state_dict(pyramid.output_convs[level].state_dict())
+    oracle.extra_blocks.p6.load_state_dict(pyramid.p6.state_dict())
+    oracle.extra_blocks.p7.load_state_dict(pyramid.p7.state_dict())
+    return list(oracle(OrderedDict((str(i), f) for i, f in enumerate(features))).values())
+
+
+def passes_through():
+    """One channel everywhere; every convolution hands on what it is centred at."""
+    pyramid = FeaturePyramid([1, 1], 1).double()
+    for parameter in pyramid.parameters():
+        parameter.data.zero_()
+        if parameter.dim() == 4:
+            parameter.data[..., parameter.shape[2] // 2, parameter.shape[3] // 2] = 1
+    return pyramid
+
+
+def test_worked_example_of_the_top_down_path():
+    fine = torch.tensor([[[[1.0, 2, 3, 4], [5, 6, 7, 8]]]], dtype=torch.float64)
+    coarse = torch.tensor([[[[-10.0, 100]]]], dtype=torch.float64)  # each value covers 2 × 2 of the fine map
+    p3, p4, p5, p6 = passes_through()([fine, coarse])
+    expect_equal(
+        p3,
+        [[[[-9, -8, 103, 104], [-5, -4, 107, 108]]]],
+        "a fine level is its own map plus the coarse one, enlarged",
+    )
+    expect_equal(p4, [[[[-10, 100]]]], "the coarsest backbone level gets nothing from above")
+    expect_equal(
+        p5, [[[[-10]]]], "P6 is a stride-2 convolution of the last backbone map, with no activation after it"
+    )
+    expect_equal(p6, [[[[0]]]], "P7 is a stride-2 convolution of relu(P6)")
+
+
+def test_worked_example_of_sizes_that_are_not_multiples():
+    fine = torch.zeros(1, 1, 1, 5, dtype=torch.float64)
+    coarse = torch.tensor(
+        [[[[1.0, 2, 3]]]], dtype=torch.float64
+    )  # columns 0…4 read floor(column * 3 / 5) = 0 0 1 1 2
+    p3 = passes_through()([fine, coarse])[0]
+    expect_equal(p3, [[[[1, 1, 2, 2, 3]]]], "nearest neighbour enlarges to the very size of the finer map")
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=3), seeds())
+def test_it_equals_torchvision_with_the_same_weights_on_maps_of_any_size(sizes, seed):
+    features = random_maps(sizes, seed=seed)
+    pyramid = randomised(FeaturePyramid(CHANNELS[: len(sizes)], 6), seed)
+    expect_close(
+        pyramid(features),
+        torchvision_pyramid(pyramid, features),
+        "the pyramid of torchvision, level by level",
+    )
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_levels_come_fine_to_coarse_and_the_last_two_halve_rounding_up(height, width):
+    features = random_maps([(height, width), (5, 7)], channels=[3, 5])
+    sizes = [tuple(level.shape) for level in FeaturePyramid([3, 5], 2).double()(features)]
+    assert sizes == [
+        (2, 2, height, width),
+        (2, 2, 5, 7),
+        (2, 2, 3, 4),
+        (2, 2, 2, 2),
+    ], f"two levels as large as the maps and two that halve, rounding up; got {sizes}"
+
+
+def test_p6_comes_from_the_backbone_map_even_where_p5_has_as_many_channels():
+    features = random_maps([(6, 8), (3, 4)], channels=[3, 5])
+    pyramid = randomised(FeaturePyramid([3, 5], 5))
+    expect_close(
+        pyramid(features)[-2], pyramid.p6(features[-1]), "P6 is p6(features[-1]), not p6 of a pyramid level"
+    )
+
+
+def test_what_is_handed_down_has_not_been_through_an_output_convolution():
+    features, pyramid = random_maps([(8, 6), (4, 3), (2, 2)]), randomised(FeaturePyramid(CHANNELS, 6))
+    before = pyramid(features)[:2]
+    pyramid.output_convs[2].weight.data.zero_()
+    expect_equal(
+        pyramid(features)[:2], before, "finer levels do not see the output convolution of a coarser one"
+    )
+
+
+def test_what_is_coarse_reaches_every_level_below_it_and_what_is_fine_only_its_own():
+    features, pyramid = random_maps([(8, 6), (4, 3), (2, 2)]), randomised(FeaturePyramid(CHANNELS, 6))
+    before = pyramid(features)
+    for changed, reached in ((2, [0, 1, 2, 3, 4]), (1, [0, 1]), (0, [0])):
+        after = pyramid([f + 1 if level == changed else f for level, f in enumerate(features)])
+        moved = [level for level in range(5) if not torch.equal(before[level], after[level])]
+        assert (
+            moved == reached
+        ), f"a change of backbone map {changed} shows on levels {reached}, not on {moved}"
+
+
+def test_the_images_of_a_batch_do_not_see_each_other():
+    features, pyramid = random_maps([(5, 6), (3, 3), (2, 1)]), randomised(FeaturePyramid(CHANNELS, 6))
+    alone = pyramid([f[1:] for f in features])
+    expect_close(
+        [level[1:] for level in pyramid(features)], alone, "an image gets the same pyramid in any batch"
+    )
+
+
+def test_biases_start_at_zero_and_every_parameter_learns():
+    pyramid = FeaturePyramid(CHANNELS, 6)
+    assert (
+        len(list(pyramid.parameters())) == 16
+    ), "weight and bias of 3 lateral and 3 output convolutions, p6 and p7"
+    sum(
+        level.square().sum() for level in pyramid([f.float() for f in random_maps([(8, 6), (4, 3), (2, 2)])])
+    ).backward()
+    for name, parameter in pyramid.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, f"no gradient reaches {name}"
+        assert parameter.dim() == 4 or not parameter.any(), f"{name} does not start at zero"
+
+
+def test_a_wrong_number_of_maps_is_rejected():
+    with pytest.raises(ValueError, match="in_channels"):
+        FeaturePyramid([], 6)
+    for sizes in ([(4, 4), (2, 2)], [(4, 4), (2, 2), (1, 1), (1, 1)]):
+        with pytest.raises(ValueError, match=f"3.*{len(sizes)}"):
+            FeaturePyramid(CHANNELS, 6).double()(random_maps(sizes, channels=[3, 5, 4, 4]))
+
+
+@pytest.mark.parametrize("law", STANDING_LAWS)
+def test_standing_laws(law):
+    pyramid = randomised(FeaturePyramid(CHANNELS, 6))
+
+    def pyramid_of(features):
+        return pyramid.to(features[0].dtype)(features)
+
+    law(pyramid_of, random_maps([(8, 6), (4, 3), (2, 2)]))

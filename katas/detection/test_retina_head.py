@@ -1,0 +1,179 @@
+"""Spec of `retina_head`: the head shared by all levels, checked against torchvision's with the same weights.
+
+Contract: the names and shapes of the submodules, the order of the rows (that of the anchors), and how biases
+and the last two convolutions start. How the weights of the two subnets start is up to you.
+"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.models.detection.retinanet import RetinaNetHead
+
+from katas.detection.retina_head import RetinaHead
+from katas.lab.laws import STANDING_LAWS, expect_close, expect_equal
+from katas.lab.strategies import seeds
+
+
+def randomised(module, seed=0):
+    """The module in float64 with every parameter, biases included, drawn anew."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double()
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 3
+    return module
+
+
+def random_maps(sizes, channels=4, batch=2, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(batch, channels, *size, generator=generator, dtype=torch.float64) for size in sizes]
+
+
+def torchvision_head(head, features, num_anchors, num_classes, num_convs):
+    """torchvision's own head with the learner's weights: all levels in one tensor each."""
+    oracle = RetinaNetHead(features[0].shape[1], num_anchors, num_classes).double()
+    pairs = ((oracle.classification_head, head.cls_subnet), (oracle.regression_head, head.box_subnet))
+    for branch, subnet in pairs:
+        branch.conv = branch.conv[:num_convs]
+        for layer in range(num_convs):
+            branch.conv[layer][0].load_state_dict(subnet[2 * layer].state_dict())
+    oracle.classification_head.cls_logits.load_state_dict(head.cls_logits.state_dict())
+    oracle.regression_head.bbox_reg.load_state_dict(head.box_deltas.state_dict())
+    return oracle(features)
+
+
+def planted(num_anchors, num_classes):
+    """A head without subnets whose output channel c is 100 × the feature at that place, plus c."""
+    head = RetinaHead(1, num_anchors, num_classes, num_convs=0).double()
+    for conv in (head.cls_logits, head.box_deltas):
+        conv.weight.data.zero_()
+        conv.weight.data[:, 0, 1, 1] = 100
+        conv.bias.data = torch.arange(conv.out_channels, dtype=torch.float64)
+    return head
+
+
+FEATURE = [torch.tensor([[[[1.0, 2, 3], [4, 5, 6]]]], dtype=torch.float64)]  # 2 rows, 3 columns
+
+
+def test_worked_example_of_the_order_of_the_logits():
+    (logits,), _ = planted(num_anchors=2, num_classes=4)(FEATURE)
+    # place (0, 0) holds 1: its anchor 0 has channels 0…3 and its anchor 1 channels 4…7. Then place (0, 1),
+    # which holds 2.
+    rows = [[100, 101, 102, 103], [104, 105, 106, 107], [200, 201, 202, 203], [204, 205, 206, 207]]
+    expect_equal(logits[0, :4], rows, "rows go by place and then by anchor; columns are classes")
+    expect_equal(logits[0, 6], [400, 401, 402, 403], "place (1, 0) comes after all three columns of row 0")
+
+
+def test_worked_example_of_the_order_of_the_deltas():
+    _, (deltas,) = planted(num_anchors=3, num_classes=2)(FEATURE)
+    rows = [[100, 101, 102, 103], [104, 105, 106, 107], [108, 109, 110, 111], [200, 201, 202, 203]]
+    expect_equal(deltas[0, :4], rows, "anchor a of a place has its four deltas in channels 4a … 4a + 3")
+    expect_equal(deltas[0, -1], [608, 609, 610, 611], "the last row is the last anchor of the last place")
+
+
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(0, 3), seeds())
+def test_it_equals_torchvision_with_the_same_weights(num_anchors, num_classes, num_convs, seed):
+    features = random_maps([(3, 5), (2, 3), (1, 1)], seed=seed)
+    head = randomised(RetinaHead(4, num_anchors, num_classes, num_convs=num_convs), seed)
+    output = head(features)
+    expected = torchvision_head(head, features, num_anchors, num_classes, num_convs)
+    expect_close(
+        torch.cat(output.cls_logits, dim=1), expected["cls_logits"], "the logits of torchvision's head"
+    )
+    expect_close(
+        torch.cat(output.box_deltas, dim=1), expected["bbox_regression"], "the deltas of torchvision's head"
+    )
+
+
+@given(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7))
+def test_each_level_has_a_row_for_each_anchor(batch, height, width):
+    output = RetinaHead(4, 3, 5, num_convs=1).double()(random_maps([(height, width), (2, 3)], batch=batch))
+    shapes = [tuple(level.shape) for level in [*output.cls_logits, *output.box_deltas]]
+    rows = height * width * 3
+    assert shapes == [(batch, rows, 5), (batch, 18, 5), (batch, rows, 4), (batch, 18, 4)], f"got {shapes}"
+
+
+def test_the_same_weights_serve_every_level():
+    first, second = random_maps([(3, 5), (2, 3)])
+    head = randomised(RetinaHead(4, 3, 5, num_convs=2))
+    swapped = head([second, first])
+    expect_close(
+        [level[::-1] for level in head([first, second])], list(swapped), "a level does not know its number"
+    )
+    assert (
+        len(list(head.parameters())) == 12
+    ), "weight and bias of 2 + 2 subnet convolutions and the last two: no more"
+
+
+def test_what_and_where_share_no_weight():
+    features, head = random_maps([(3, 5)]), randomised(RetinaHead(4, 3, 5, num_convs=2))
+    logits, deltas = head(features)
+    head.box_subnet[0].weight.data.neg_()
+    expect_equal(head(features).cls_logits, logits, "the box subnet has no part in the class logits")
+    assert not torch.equal(
+        head(features).box_deltas[0], deltas[0]
+    ), "the box subnet has a part in the box deltas"
+
+
+@pytest.mark.parametrize("prior_probability", [0.01, 0.2, 0.9])
+def test_at_the_start_every_class_has_the_prior_probability(prior_probability):
+    head = RetinaHead(4, 3, 5, num_convs=1, prior_probability=prior_probability)
+    logits, deltas = head([torch.zeros(1, 4, 2, 3)])
+    expect_close(
+        logits[0].sigmoid(),
+        torch.full((1, 18, 5), prior_probability),
+        "features of zero give the prior probability",
+    )
+    expect_equal(deltas[0], torch.zeros(1, 18, 4), "features of zero move no anchor")
+
+
+def test_the_defaults_are_those_of_the_paper():
+    head = RetinaHead(4, 3, 5)
+    assert (
+        len(head.cls_subnet) == len(head.box_subnet) == 8
+    ), "four convolutions, each with its ReLU, in either subnet"
+    expect_close(
+        head.cls_logits.bias[0].sigmoid().item(),
+        0.01,
+        "the prior probability is 0.01 unless told otherwise",
+        rtol=1e-5,
+        atol=0,
+    )
+
+
+@pytest.mark.parametrize("name", ["cls_logits", "box_deltas"])
+def test_the_last_convolutions_start_small(name):
+    weight = getattr(RetinaHead(32, 9, 20), name).weight
+    # at least 10,368 weights: a right standard deviation is off by 5 % in fewer than 1 of 10**11 runs
+    expect_close(
+        weight.std().item(),
+        0.01,
+        f"the weights of {name} start with standard deviation 0.01",
+        rtol=0.05,
+        atol=0,
+    )
+    assert abs(weight.mean()) < 1e-3, f"the weights of {name} start around zero"  # 10 standard errors
+
+
+def test_every_parameter_learns():
+    head = RetinaHead(4, 3, 5, num_convs=2)
+    logits, deltas = head([f.float() for f in random_maps([(3, 5), (2, 3)])])
+    sum(level.square().sum() for level in logits + deltas).backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, f"no gradient reaches {name}"
+
+
+@pytest.mark.parametrize("prior_probability", [0.0, 1.0, -0.1, 1.5])
+def test_an_impossible_prior_probability_is_rejected(prior_probability):
+    with pytest.raises(ValueError, match="prior_probability"):
+        RetinaHead(4, 3, 5, prior_probability=prior_probability)
+
+
+@pytest.mark.parametrize("law", STANDING_LAWS)
+def test_standing_laws(law):
+    head = randomised(RetinaHead(4, 3, 5, num_convs=1))
+
+    def head_of(features):
+        return head.to(features[0].dtype)(features)
+
+    law(head_of, random_maps([(3, 5), (2, 3)]))

@@ -1,0 +1,91 @@
+"""The head of RetinaNet: two small convolutional networks that answer, for every anchor of every level,
+*what* and *where*.
+
+The same weights run over all levels of the pyramid. The classifier starts out believing that an object is
+rare: otherwise the thousands of background anchors swamp the first steps of training.
+"""
+
+import math
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class RetinaHeadOutput(NamedTuple):
+    """Per level, fine to coarse: class logits (B, H*W*A, K) and box deltas (B, H*W*A, 4)."""
+
+    cls_logits: list[Tensor]
+    box_deltas: list[Tensor]
+
+
+class RetinaHead(nn.Module):
+    """Classification and box regression, shared by all levels; `num_anchors` A is the number of anchors at
+    each place.
+
+    Submodules, so that weights can be copied:
+
+    - `cls_subnet` and `box_subnet`: each an `nn.Sequential` of `num_convs` times (3×3 convolution with
+      padding 1, `in_channels` to `in_channels`; `nn.ReLU`). They share no weight with each other;
+    - `cls_logits`: a 3×3 convolution (padding 1) to `num_anchors * num_classes` channels, after `cls_subnet`;
+      channel `a * num_classes + k` is the logit of class k for anchor a;
+    - `box_deltas`: a 3×3 convolution (padding 1) to `num_anchors * 4` channels, after `box_subnet`; channel
+      `a * 4 + d` is delta d of anchor a.
+
+    No activation follows the last two. At the start all biases are zero, but that of `cls_logits` is
+    `-log((1 - prior_probability) / prior_probability)`, so that features of zero give exactly the probability
+    `prior_probability` to every class; the weights of `cls_logits` and `box_deltas` are drawn from a normal
+    distribution with standard deviation 0.01. (The weights of the subnets may start as you like.)
+
+    A `prior_probability` outside the open interval (0, 1) is rejected with a ValueError that names it.
+
+    Lin et al., "Focal Loss for Dense Object Detection", 2017.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_anchors: int,
+        num_classes: int,
+        *,
+        num_convs: int = 4,
+        prior_probability: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if not 0 < prior_probability < 1:
+            raise ValueError(f"prior_probability must lie strictly between 0 and 1, got {prior_probability}")
+        self.num_classes = num_classes
+        self.cls_subnet = _subnet(in_channels, num_convs)
+        self.box_subnet = _subnet(in_channels, num_convs)
+        self.cls_logits = nn.Conv2d(in_channels, num_anchors * num_classes, 3, padding=1)
+        self.box_deltas = nn.Conv2d(in_channels, num_anchors * 4, 3, padding=1)
+        for conv in (self.cls_logits, self.box_deltas):
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)
+        nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior_probability) / prior_probability))
+
+    def forward(self, features: list[Float[Tensor, "B C _ _"]]) -> RetinaHeadOutput:
+        """Per level, in the order of `features`: cls_logits (B, H*W*A, num_classes) and box_deltas (B, H*W*A,
+        4).
+
+        Rows are ordered as the anchors are: by row of the map, then column, then anchor. The row of anchor a
+        at cell (i, j) is `(i * W + j) * A + a`.
+        """
+        cls_logits = [_rows(self.cls_logits(self.cls_subnet(f)), self.num_classes) for f in features]
+        box_deltas = [_rows(self.box_deltas(self.box_subnet(f)), 4) for f in features]
+        return RetinaHeadOutput(cls_logits, box_deltas)
+
+
+def _subnet(channels: int, num_convs: int) -> nn.Sequential:
+    layers = []
+    for _ in range(num_convs):
+        conv = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.zeros_(conv.bias)
+        layers += [conv, nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _rows(maps: Float[Tensor, "B AD H W"], size: int) -> Float[Tensor, "B HWA D"]:
+    """Channels last, then one row for each anchor. A plain reshape would mix places with channels."""
+    return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, size)
