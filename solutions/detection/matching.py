@@ -49,9 +49,8 @@ def match_anchors(
     matched_idxs[best < fg_iou_thresh] = BETWEEN_THRESHOLDS
     matched_idxs[best < bg_iou_thresh] = BACKGROUND
     if allow_low_quality_matches:
-        best_of_truth = match_quality_matrix.max(dim=1, keepdim=True).values
-        claims = (match_quality_matrix == best_of_truth) & (best_of_truth > 0)
-        highest_claim, claimed_by = (match_quality_matrix * claims).max(dim=0)
+        claims = match_quality_matrix == match_quality_matrix.max(dim=1, keepdim=True).values
+        highest_claim, claimed_by = (match_quality_matrix * claims).max(dim=0)  # 0 is no claim at all
         matched_idxs = torch.where(highest_claim > 0, claimed_by, matched_idxs)
     return matched_idxs
 
