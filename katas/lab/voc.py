@@ -1,0 +1,92 @@
+"""Pascal VOC, read through torchvision from a folder that holds `VOCdevkit`; nothing is fetched unless asked
+for.
+
+VOC counts pixels from 1, and both ends belong to the box: a box over the first two columns has xmin = 1 and
+xmax = 2. Here boxes are continuous coordinates, that is (0, 2): xmin and ymin less one, xmax and ymax as they
+are.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.datasets import VOCDetection
+from torchvision.transforms.functional import pil_to_tensor
+
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+class VocImage(NamedTuple):
+    """`image` is uint8 (3, H, W); `boxes` float32 (M, 4) xyxy; `labels` int64 (M,), places in `CLASSES`;
+    `difficult` bool."""
+
+    image: Tensor
+    boxes: Tensor
+    labels: Tensor
+    difficult: Tensor
+
+
+class VocDataError(Exception):
+    """The data is missing, empty or damaged; the message says what, where, and what to do."""
+
+
+class Voc(Dataset):
+    """The images of one list, such as year "2007" and image_set "trainval" or "test", as `VocImage`."""
+
+    def __init__(self, data_dir: Path | str, year: str, image_set: str, *, download: bool = False) -> None:
+        self.data_dir, self.name = Path(data_dir), f"VOC{year} {image_set}"
+        self._dataset = self._open(year, image_set, download)
+        if not self._dataset.images:
+            raise VocDataError(f"{self.name}: the list of images under {self.data_dir} is empty")
+
+    def _open(self, year: str, image_set: str, download: bool) -> VOCDetection:
+        try:
+            return VOCDetection(self.data_dir, year=year, image_set=image_set, download=download)
+        except (RuntimeError, OSError) as error:
+            raise VocDataError(self._what_to_do(year, download, error)) from error
+
+    def _what_to_do(self, year: str, download: bool, error: Exception) -> str:
+        if download:
+            return f"{self.name} could not be fetched into {self.data_dir}: {error}"
+        folder = self.data_dir / "VOCdevkit" / f"VOC{year}"
+        missing = "" if self.data_dir.exists() else f" ({self.data_dir} does not exist)"
+        return (
+            f"{self.name}: expected {folder} with Annotations, ImageSets/Main and JPEGImages{missing}. "
+            "Say where it is with --data DIR, or fetch it with --download"
+        )
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> VocImage:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        try:
+            image, annotation = self._dataset[index]
+            return _voc_image(pil_to_tensor(image), annotation["annotation"])
+        except (OSError, SyntaxError, KeyError, ValueError, TypeError, UnidentifiedImageError) as error:
+            files = f"{self._dataset.images[index]} or {self._dataset.annotations[index]}"
+            raise VocDataError(f"{self.name}: {files} is missing or damaged ({error})") from error
+
+
+def _voc_image(image: Tensor, annotation: dict) -> VocImage:
+    boxes, labels, difficult = [], [], []
+    for item in annotation["object"]:
+        x1, y1, x2, y2 = (float(item["bndbox"][side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+        if not (1 <= x1 <= x2 <= image.shape[2] and 1 <= y1 <= y2 <= image.shape[1]):
+            raise ValueError(f"a box of {item['name']} is not inside the image: {x1, y1, x2, y2}")
+        boxes.append([x1 - 1, y1 - 1, x2, y2])
+        labels.append(CLASSES.index(item["name"]))
+        difficult.append(item.get("difficult", "0") == "1")
+    return VocImage(
+        image,
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(labels, dtype=torch.int64),
+        torch.tensor(difficult, dtype=torch.bool),
+    )
