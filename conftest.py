@@ -1,1 +1,1 @@
-pytest_plugins = ["katas.lab.runner"]
+pytest_plugins = ["katas.lab.runner", "pytester"]

@@ -147,7 +147,7 @@ def spelled_out(array: str) -> str:
 
 def smallest_input(error: BaseException) -> str | None:
     for note in getattr(error, "__notes__", []):
-        match = re.match(r"Falsifying example: \w+\(\n?(.*?)\n?\)\s*$", note, re.DOTALL)
+        match = re.match(r"(?:Falsifying example|Failing test case): \w+\(\n?(.*?)\n?\)\s*$", note, re.DOTALL)
         if match:
             lines = [line.strip().rstrip(",") for line in match.group(1).splitlines()]
             return "\n".join(line for line in lines if line and not line.startswith("self="))

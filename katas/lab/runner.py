@@ -10,6 +10,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import TextIO
 
 import hypothesis
 import pytest
@@ -44,15 +45,26 @@ def pytest_configure(config):
     trees.install(names, check_annotations=True)
     config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
     _load_hypothesis_profile(config)
-    if not hasattr(config, "workerinput"):
+    if config.getoption("--device") == "cuda":
         _refuse_wrong_device(config)
+    config.stash[_screen] = _open_screen(config)
     config.pluginmanager.register(Ladder(config), "katas-ladder")
 
 
 _before = pytest.StashKey[str | None]()
+_screen = pytest.StashKey[TextIO | None]()
+
+
+def _open_screen(config) -> TextIO | None:
+    """The terminal itself, kept open beside the capture that is about to begin; None where nobody watches."""
+    if hasattr(config, "workerinput") or not sys.__stdout__ or not sys.__stdout__.isatty():
+        return None
+    return os.fdopen(os.dup(sys.__stdout__.fileno()), "w", buffering=1)
 
 
 def pytest_unconfigure(config):
+    if config.stash.get(_screen, None):
+        config.stash[_screen].close()
     before = config.stash.get(_before, None)
     if before is None:
         os.environ.pop("KATAS_IMPL", None)
@@ -171,7 +183,20 @@ def pytest_collection_modifyitems(config, items):
         (kept if wanted else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    items[:] = sorted(kept, key=_learning_order)
+
+
+def _learning_order(item) -> tuple[int, int]:
+    """Specs run in the order of the ladder (so `-x` stops at the lowest rung); the sort keeps everything else."""
+    names = kata_of_node(item.nodeid)
+    if names is None or names[0] not in stubs.topics():
+        return (len(stubs.topics()), 0)
+    return stubs.topics().index(names[0]), rank(*names)
+
+
+def rank(topic: str, kata: str) -> int:
+    order = [*stubs.katas_of(topic), *CHECK_FILES]
+    return order.index(kata) if kata in order else len(order)
 
 
 def _is_named(item, named: set[str]) -> bool:
@@ -184,6 +209,8 @@ def _is_named(item, named: set[str]) -> bool:
 
 def pytest_collection_finish(session):
     """The finder falls back silently by nature: make sure that each kata came from the tree that was meant."""
+    if "torch" in sys.modules:  # the specs use it, so the card must be one that it knows
+        _refuse_wrong_device(session.config)
     finder = trees.installed()
     for name, module in list(sys.modules.items()):
         names = trees.kata_of_module(name)
@@ -337,12 +364,13 @@ class Ladder:
             writer.write_sep("=", topic, bold=True)
             for kata in self._in_order(topic):
                 self._write_row(writer, topic, kata)
+        if len(self.counts) == 1:
+            self._write_todos(writer)
         self._write_next(writer)
 
     def _in_order(self, topic: str) -> list[str]:
-        order = [*stubs.katas_of(topic), *CHECK_FILES]
         present = [kata for (own_topic, kata) in self.counts if own_topic == topic]
-        return sorted(present, key=lambda kata: (order.index(kata) if kata in order else len(order), kata))
+        return sorted(present, key=lambda kata: (rank(topic, kata), kata))
 
     def _write_row(self, writer, topic: str, kata: str) -> None:
         counts = self.counts[topic, kata]
@@ -357,6 +385,13 @@ class Ladder:
         writer.write(f" {mark} {CHECK_FILES.get(kata, kata):<18}", **{colour: True})
         writer.write_line("  ".join(shown))
 
+    def _write_todos(self, writer) -> None:
+        """With one kata in the run: every function that is still to be written, and how many tests wait for it."""
+        [(names, todos)] = [(names, self.todos[names]) for names in self.counts]
+        waiting = Counter(report.todo_line(report.Todo(**todo), names[1]) for todo in todos)
+        for line, count in waiting.items():
+            writer.write_line(f"   {line}: {count} test{'s' * (count > 1)}")
+
     def _write_next(self, writer) -> None:
         finder = trees.installed()
         for names in self._all_in_order():
@@ -370,7 +405,7 @@ class Ladder:
                 writer.write_line(f"      {_again(finder, self.failures[names][0])}")
                 return
             if self.todos[names]:
-                todo = min(self.todos[names], key=lambda todo: (self._rank(topic, todo["kata"]), todo["line"]))
+                todo = min(self.todos[names], key=lambda todo: (rank(topic, todo["kata"]), todo["line"]))
                 writer.write_line(f"next: write {todo['function']} in {todo['file']}:{todo['line']}")
                 own_spec = f"katas/{topic}/test_{todo['kata']}.py"
                 writer.write_line(f"      {_again(finder, own_spec)}")
@@ -383,10 +418,6 @@ class Ladder:
 
     def _all_in_order(self) -> list[tuple[str, str]]:
         return [(topic, kata) for topic in stubs.topics() for kata in self._in_order(topic)]
-
-    def _rank(self, topic: str, kata: str) -> int:
-        katas = stubs.katas_of(topic)
-        return katas.index(kata) if kata in katas else len(katas)
 
 
 def _again(finder, what: str) -> str:
@@ -470,15 +501,13 @@ def progress(request):
     """`progress(total, desc)` → a live tqdm bar with an ETA on the terminal, without `-s`; silent where there is none."""
     from tqdm import tqdm
 
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    stream = getattr(getattr(reporter, "_tw", None), "_file", None)
-    live = stream is not None and stream.isatty() and not hasattr(request.config, "workerinput")
+    screen = request.config.stash.get(_screen, None)
     bars = []
 
     def make(total: int, desc: str = ""):
-        if live and not bars:
-            stream.write("\n")
-        bars.append(tqdm(total=total, desc=desc, file=stream, disable=not live, leave=False, dynamic_ncols=True))
+        if screen and not bars:
+            screen.write("\n")
+        bars.append(tqdm(total=total, desc=desc, file=screen, disable=not screen, leave=False, dynamic_ncols=True))
         return bars[-1]
 
     yield make

@@ -1,6 +1,7 @@
 """Stubs from solutions: signatures, annotations, docstrings, constants and imports stay; bodies and private helpers go."""
 
 import ast
+import functools
 from pathlib import Path
 
 from katas.lab.trees import OWN_TREE, ROOT
@@ -112,6 +113,7 @@ def drifted() -> list[str]:
     ]
 
 
+@functools.cache
 def topics() -> list[str]:
     folders = sorted(folder.parent for folder in (ROOT / OWN_TREE).glob("*/__init__.py"))
     present = [folder.name for folder in folders if folder.name != "lab"]
@@ -119,6 +121,7 @@ def topics() -> list[str]:
     return [t for t in order if t in present] + [t for t in present if t not in order]
 
 
+@functools.cache
 def katas_of(topic: str) -> tuple[str, ...]:
     """The topic's one list, read without importing any kata."""
     module = ast.parse((ROOT / OWN_TREE / topic / "__init__.py").read_text())
