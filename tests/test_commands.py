@@ -1,0 +1,198 @@
+"""`python -m katas`: progress, diff, reset, stub and drift; and the stub tool itself."""
+
+import subprocess
+
+import pytest
+
+from katas.lab.stubs import make_stub, public_functions, unwritten
+
+SOLUTION = '''"""What the module is about."""
+
+import math
+from typing import NamedTuple
+
+from torch import nn
+
+LIMIT = 3  # a constant stays
+_SECRET = 4
+
+
+class Pair(NamedTuple):
+    """Kept whole."""
+
+    first: int  # a comment
+    second: int = 0
+
+
+# How the helper works.
+@staticmethod
+def _helper(x):
+    return x
+
+
+def area(width: float, height: float = 1.0) -> float:
+    """Width × height.
+
+    >>> area(2.0)
+    2.0
+    """
+    # A comment that gives it away.
+    return width * height
+
+
+class Model(nn.Module):
+    """A model; `scale` is promised."""
+
+    def __init__(self, scale: float) -> None:
+        """Needs a scale."""
+        super().__init__()
+        self.scale = scale
+
+    def _private(self):
+        return self.scale
+
+    @property
+    def doubled(self) -> float:
+        return 2 * self.scale
+
+
+def last(x):
+    return math.sqrt(
+        x,
+    )
+'''
+STUB = '''"""What the module is about."""
+
+import math
+from typing import NamedTuple
+
+from torch import nn
+
+LIMIT = 3  # a constant stays
+
+
+class Pair(NamedTuple):
+    """Kept whole."""
+
+    first: int  # a comment
+    second: int = 0
+
+
+def area(width: float, height: float = 1.0) -> float:
+    """Width × height.
+
+    >>> area(2.0)
+    2.0
+    """
+    raise NotImplementedError
+
+
+class Model(nn.Module):
+    """A model; `scale` is promised."""
+
+    def __init__(self, scale: float) -> None:
+        """Needs a scale."""
+        raise NotImplementedError
+
+    @property
+    def doubled(self) -> float:
+        raise NotImplementedError
+
+
+def last(x):
+    raise NotImplementedError
+'''
+
+
+def test_a_stub_keeps_what_is_public_and_drops_bodies_and_helpers():
+    assert make_stub(SOLUTION) == STUB
+
+
+def test_a_stub_of_a_stub_is_the_stub():
+    assert make_stub(STUB) == STUB
+
+
+def test_unwritten_functions_are_found_by_name_and_line():
+    assert [name for name, _ in unwritten(STUB)] == ["area", "Model.__init__", "Model.doubled", "last"]
+    assert unwritten(SOLUTION) == []
+    assert public_functions(SOLUTION) == public_functions(STUB)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_progress_names_the_next_function_then_the_spec_to_run(toy):
+    shown = toy.lab().stdout
+    assert "· first" in shown and "0 of 2 functions written" in shown
+    assert "next: write add in katas/toy/first.py:4\n      pytest katas/toy/test_first.py" in shown
+    toy.kata("first", (toy.path / "solutions/toy/first.py").read_text())
+    assert "written, not run since" in toy.lab().stdout
+    toy.pytest("katas/toy/test_first.py")
+    assert "✔ first" in toy.lab().stdout and "3 passed" in toy.lab().stdout
+    toy.kata("first", "def add(x, y):\n    return x - y\n\n\ndef double(x):\n    return 2 * x\n")
+    toy.pytest("katas/toy/test_first.py")
+    assert "1 passed, 2 red" in toy.lab().stdout
+    toy.kata("first", "def add(x, y:\n")
+    assert "does not parse (line 1)" in toy.lab().stdout
+
+
+def test_progress_does_not_count_runs_on_other_trees(toy):
+    toy.kata("first", (toy.path / "solutions/toy/first.py").read_text())
+    toy.pytest("katas/toy", "--impl", "solutions")
+    assert "written, not run since" in toy.lab().stdout
+
+
+def test_diff_shows_the_kata_against_the_solution(toy):
+    result = toy.lab("diff", "toy/first")
+    assert result.returncode == 0
+    assert "--- katas/toy/first.py" in result.stdout and "+    return x + y" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["toy/first", "katas/toy/first.py", "katas/toy/test_first.py"])
+def test_a_kata_may_be_named_by_its_path(toy, name):
+    assert toy.lab("diff", name).returncode == 0
+
+
+def test_an_unknown_kata_is_refused_with_the_nearest_names(toy):
+    result = toy.lab("diff", "toy/frist")
+    assert result.returncode == 2 and "there is no kata 'toy/frist'. Did you mean toy/first" in result.stderr
+
+
+def commit_all(path):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "katas/toy"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *command], cwd=path, check=True)
+
+
+def test_reset_asks_first(toy):
+    toy.kata("first", "mine = 1\n")
+    for answer in ("n\n", "\n", ""):
+        result = toy.lab("reset", "toy/first", answer=answer)
+        assert result.returncode == 1 and "Nothing changed" in result.stdout
+        assert (toy.path / "katas/toy/first.py").read_text() == "mine = 1\n"
+
+
+def test_reset_keeps_uncommitted_work_and_says_where(toy):
+    toy.kata("first", "mine = 1\n")
+    result = toy.lab("reset", "toy/first", answer="y\n")
+    assert result.returncode == 0 and "kept at runs/reset/toy-first-" in result.stdout
+    [kept] = (toy.path / "runs/reset").iterdir()
+    assert kept.read_text() == "mine = 1\n"
+    assert "raise NotImplementedError" in (toy.path / "katas/toy/first.py").read_text()
+
+
+def test_reset_of_committed_work_needs_no_copy(toy):
+    toy.kata("first", "mine = 1\n")
+    commit_all(toy.path)
+    assert toy.lab("reset", "toy/first", "--yes").returncode == 0
+    assert not (toy.path / "runs/reset").exists()
+    assert "is the stub already" in toy.lab("reset", "toy/first", "--yes").stdout
+
+
+def test_drift_names_the_stub_that_is_not_what_its_solution_gives(toy):
+    assert toy.lab("drift").returncode == 0
+    toy.kata("second", "old = 1\n")
+    result = toy.lab("drift")
+    assert result.returncode == 1 and "toy/second" in result.stdout and "toy/first" not in result.stdout
+    assert toy.lab("stub", "toy/second").returncode == 0
+    assert toy.lab("drift").returncode == 0
