@@ -1,7 +1,7 @@
-"""COCO's average precision: matching that forgives crowds and objects of other sizes, averaged over ten IoU thresholds.
+"""COCO's average precision: matching that forgives crowds and objects of other sizes, averaged over thresholds.
 
-Only the visit by falling score is sequential, and only within an image: here all images, area ranges and thresholds
-take that walk side by side.
+Only the walk by falling score is sequential, and only within an image: here all images, area ranges and
+thresholds walk side by side.
 """
 
 from typing import NamedTuple
@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .postprocess import Detections
-from .precision_recall import GroundTruth, interpolated_precision, precision_recall_curve
+from .precision_recall import GroundTruth
 
 # The evaluation's own grids, to the last bit: 7/10 of the objects found lies just below RECALL_POINTS[70].
 IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -38,30 +39,33 @@ class CocoMetrics(NamedTuple):
 
 
 def coco_average_precision(detections: list[Detections], truths: list[GroundTruth]) -> CocoMetrics:
-    """COCO's detection metrics, equal to what pycocotools computes for boxes; the lists have one entry an image.
+    """COCO's detection metrics, equal to what pycocotools computes for boxes. The lists have one entry an image.
 
-    Each class is judged by itself; of its detections only the 100 best of each image count. For each of the
-    `AREA_RANGES` (area in square pixels, both ends belong to the range) and each t of `IOU_THRESHOLDS`:
+    Each class is judged by itself; of its detections only the 100 with the highest scores of each image count. The
+    following is done for each of the `AREA_RANGES` (areas in square pixels, both ends belong to the range) and for
+    each t of `IOU_THRESHOLDS`.
 
-    Matching, within each image. An object is *ignored* if it is a crowd, or if its area lies outside the range; the
-    others are *regular*. Detections choose in turn, by falling score (equal scores: the first listed). A detection may
-    choose an object that has overlap >= t and is not taken yet; crowds are never taken. It chooses a regular one if it
-    can, else an ignored one; among these that of the highest overlap, and of equals the last listed. The overlap is
-    the IoU, but with a crowd it is intersection / area of the detection. All this in float64.
+    *Matching, within each image.* An object is ignored if it is a crowd, or if its area lies outside the range; the
+    others are regular. Detections choose in turn, by falling score (equal scores: first listed first). A detection
+    may choose an object which it overlaps by at least t and which no detection before it has chosen; a crowd may be
+    chosen again and again. It chooses a regular object if it can, else an ignored one; among these the one that it
+    overlaps most, and of equals the last listed. Overlap means IoU, but with a crowd intersection / area of the
+    detection; a box without area overlaps nothing. All numbers are float64.
 
-    What a detection is then worth. If it chose a regular object it is correct. If it chose an ignored one, or chose
-    none and the area of its own box lies outside the range, it is ignored, as if it were not there. Else it is wrong.
+    *Worth.* A detection that chose a regular object is correct. One that chose an ignored object, or that chose
+    none and whose own box has an area outside the range, is ignored as if it were not there. All others are wrong.
 
-    Then, over all images: the curve of precision and recall (`precision_recall_curve`; equal scores: by image, and
-    within an image in the order of their turns), where the objects to be found are the regular ones; its precision,
-    interpolated (`interpolated_precision`) at `RECALL_POINTS`, averaged, is the average precision of this class,
-    range and threshold. Its recall is the last of the curve, or of that part of each image's detections of the class
-    that are among its 1, 10 or 100 best (`MAX_DETECTIONS`; the turns go on, ignored ones included).
+    *Average, over all images.* The curve of precision and recall of the class (see `precision_recall`; equal
+    scores: by image, and within an image in the order of their turns), the objects to be found being the regular
+    ones; the mean of its interpolated precision at `RECALL_POINTS` is the average precision of this class, range
+    and threshold. The recall of the same is that of all its detections; or of those within the first 1 or 10 turns
+    of their image (`MAX_DETECTIONS`).
 
-    The twelve figures are means over classes and thresholds: `ap`, `ap_small`, ... average precision by range (`ap50`,
-    `ap75`: at t = 0.5, 0.75 alone); `ar1`, `ar10`, `ar100` recall over all areas with that many detections; `ar_small`,
-    ... recall by range with 100. A class without regular objects in a range does not take part in the mean; a class
-    with some and without detections takes part with 0. A mean over nothing is NaN (pycocotools: -1).
+    The figures are means over classes and thresholds: `ap`, and `ap_small`, `ap_medium`, `ap_large` for the ranges;
+    `ap50` and `ap75` at t = 0.5 and 0.75 alone; `ar1`, `ar10`, `ar100` the recall over all areas after so many
+    turns, and `ar_small`, `ar_medium`, `ar_large` after 100 turns for the ranges. A class without regular objects
+    in a range takes no part in the mean; one that has some, but no detections, takes part with 0. A mean over
+    nothing is NaN (pycocotools: -1).
 
     Lists of different lengths raise a ValueError that names them.
     """
@@ -173,22 +177,29 @@ def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Ten
 
 
 def _evaluate_class(found: _Found, objects: _Objects) -> tuple[Tensor, Tensor]:
-    """For one class: average precision (area range, threshold), and recall (maximum of detections, area range, threshold)."""
+    """For one class: average precision (area range, threshold), recall (maximum of detections, range, threshold)."""
     turns = _turns(found.images)
     found = _Found(*(field[turns < MAX_DETECTIONS[-1]] for field in found))
     turns = turns[turns < MAX_DETECTIONS[-1]]
     ignored_objects = objects.crowd | _outside(objects.areas)
-    num_positives = (~ignored_objects).sum(dim=1)
     chosen = _match(found, turns, objects, ignored_objects)
     ranges = torch.arange(len(AREA_RANGES), device=chosen.device)[:, None, None]
     ignored = torch.where(chosen >= 0, ignored_objects[ranges, chosen], _outside(_area(found.boxes))[:, None])
     correct = (chosen >= 0) & ~ignored
+    num_positives = (~ignored_objects).sum(dim=1)[:, None].double()  # 0 makes recall 0 / 0 = NaN: nothing to find
     within = turns < turns.new_tensor(MAX_DETECTIONS)[:, None, None, None]
-    recall = (correct & within).sum(dim=-1) / num_positives[:, None].double()  # 0 / 0 is NaN: nothing to find
-    precision = torch.full_like(recall[0], torch.nan)
-    points = recall.new_tensor(RECALL_POINTS)
-    for area, threshold in (~recall[0].isnan()).nonzero().tolist():
-        kept = ~ignored[area, threshold]
-        curve = precision_recall_curve(found.scores[kept], correct[area, threshold, kept], int(num_positives[area]))
-        precision[area, threshold] = interpolated_precision(*curve, points).mean()
+    recall = (correct & within).sum(dim=-1) / num_positives
+    order = found.scores.argsort(descending=True, stable=True)
+    precision = _average_precision(correct[..., order], ignored[..., order], num_positives)
     return precision, recall
+
+
+def _average_precision(correct: Tensor, ignored: Tensor, num_positives: Tensor) -> Tensor:
+    """The mean of the interpolated precision at `RECALL_POINTS`: the curves of all ranges and thresholds at once."""
+    true_positives = correct.cumsum(dim=-1).double()
+    recall = true_positives / num_positives[..., None]
+    precision = true_positives / (~ignored).cumsum(dim=-1).clamp(min=1)
+    best_from = F.pad(precision.flip(-1).cummax(dim=-1).values.flip(-1), (0, 1))
+    points = recall.new_tensor(RECALL_POINTS).repeat(*recall.shape[:2], 1)
+    interpolated = best_from.gather(-1, torch.searchsorted(recall, points))
+    return torch.where(num_positives > 0, interpolated.mean(dim=-1), torch.nan)
