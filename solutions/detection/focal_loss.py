@@ -25,8 +25,9 @@ def sigmoid_focal_loss(
         loss = -alpha_t * (1 - p_t)**gamma * log(p_t)
 
     gamma = 0 is binary cross-entropy weighted by alpha_t (half of it for alpha = 0.5). The loss and its
-    gradient are finite, and accurate, for logits of any size and every gamma >= 0: a logit of -200 on a
-    positive target costs alpha * 200, and a logit of 200 costs nothing, also in float32.
+    gradient with respect to the logits are finite for logits of any size and every gamma >= 0, and right there too: a
+    logit of -200 on a positive target costs alpha * 200 with slope -alpha, a logit of 200 costs nothing, also in
+    float32. The targets take no gradient.
     Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.

@@ -1,0 +1,52 @@
+"""Focal loss: cross-entropy that turns away from what is already known.
+
+A dense detector sees a hundred thousand easy background anchors for every object. Each costs little, but
+together they drown the rest; the factor (1 - p_t)**gamma silences them.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def sigmoid_focal_loss(
+    logits: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    alpha: float | int = 0.25,
+    gamma: float | int = 2.0,
+) -> Float[Tensor, "*shape"]:
+    """The focal loss of every logit against its own binary target (0 or 1); nothing is summed or averaged.
+
+        p = sigmoid(logit)
+        p_t = p,      alpha_t = alpha        where the target is 1
+        p_t = 1 - p,  alpha_t = 1 - alpha    where the target is 0
+        loss = -alpha_t * (1 - p_t)**gamma * log(p_t)
+
+    gamma = 0 is binary cross-entropy weighted by alpha_t (half of it for alpha = 0.5). The loss and its
+    gradient with respect to the logits are finite for logits of any size and every gamma >= 0, and right there too: a
+    logit of -200 on a positive target costs alpha * 200 with slope -alpha, a logit of 200 costs nothing, also in
+    float32. The targets take no gradient.
+    Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.
+    """
+    raise NotImplementedError
+
+
+def normalised_focal_loss(
+    logits: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    alpha: float | int = 0.25,
+    gamma: float | int = 2.0,
+) -> Float[Tensor, ""]:
+    """The sum of `sigmoid_focal_loss` over all elements, divided by max(1, number of positive targets).
+
+    The mean would not do: almost every element is easy background, so the mean is small and hardly depends on
+    the objects. An input without positives still teaches background; an empty one costs 0.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
+    """
+    raise NotImplementedError
