@@ -111,7 +111,9 @@ def test_moving_and_scaling_both_boxes_does_not_change_their_iou(boxes1, boxes2,
 @given(boxes(), st.integers(1, 60), st.integers(1, 60))
 def test_clipped_boxes_lie_inside_and_clipping_again_changes_nothing(boxes, height, width):
     clipped = clip_boxes(boxes, (height, width))
-    assert (clipped >= 0).all() and (clipped[:, ::2] <= width).all() and (clipped[:, 1::2] <= height).all()
+    assert (clipped >= 0).all(), f"a coordinate below 0 is left: {clipped}"
+    assert (clipped[:, ::2] <= width).all(), f"an x beyond the width {width} is left: {clipped}"
+    assert (clipped[:, 1::2] <= height).all(), f"a y beyond the height {height} is left: {clipped}"
     expect_equal(clip_boxes(clipped, (height, width)), clipped, "a box inside the image is not touched")
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from katas.lab import guards, trees
 
 MOST_LINES = 30  # of any one failure message
+MACHINERY = re.compile(r"^ *\+.*<(built-in method|bound method|function) ")  # pytest's steps that say nothing of the values
 
 
 class Place(NamedTuple):
@@ -109,7 +110,8 @@ def message_of(error: BaseException, kata_frames: list[Place]) -> str:
     if name == "Flaky" or name == "FlakyFailure":
         return f"the result changed between two calls with the same input: is there hidden state or randomness?\n{error}"
     if isinstance(error, AssertionError) or name == "Failed":
-        return str(error).strip() or "the assertion below does not hold"
+        lines = [line for line in str(error).strip().splitlines() if not MACHINERY.search(line)]
+        return "\n".join(lines) or "the assertion below does not hold"
     return f"{name}: {error}".strip()
 
 

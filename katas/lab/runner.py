@@ -44,6 +44,8 @@ def pytest_configure(config):
     os.environ["KATAS_IMPL"] = ":".join(names)
     trees.install(names, check_annotations=True)
     config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
+    if config.option.reportchars == "fE" and _is_about_katas(config):
+        config.option.reportchars = ""  # pytest's default summary: it would list once more what the ladder tells
     _load_hypothesis_profile(config)
     if config.getoption("--device") == "cuda":
         _refuse_wrong_device(config)
@@ -84,14 +86,19 @@ def _refuse_unknown_trees(names: list[str], config) -> None:
             raise pytest.UsageError(f"--impl {':'.join(names)}: no tree of these has the topic `{topic}`")
 
 
+def _paths_asked_for(config) -> list[tuple[str, ...]]:
+    """The parts of each path in the arguments, from the root of the repository; () for one outside of it."""
+    paths = [(config.invocation_params.dir / str(arg).split("::")[0]).resolve() for arg in config.args]
+    return [path.relative_to(trees.ROOT).parts if path.is_relative_to(trees.ROOT) else () for path in paths]
+
+
 def _topics_asked_for(config) -> list[str]:
-    topics = []
-    for arg in config.args:
-        path = (config.invocation_params.dir / str(arg).split("::")[0]).resolve()
-        inside = path.relative_to(trees.ROOT).parts if path.is_relative_to(trees.ROOT) else ()
-        if len(inside) >= 2 and inside[0] == "katas" and inside[1] in stubs.topics():
-            topics.append(inside[1])
-    return topics
+    inside = [parts for parts in _paths_asked_for(config) if len(parts) >= 2 and parts[0] == "katas"]
+    return [parts[1] for parts in inside if parts[1] in stubs.topics()]
+
+
+def _is_about_katas(config) -> bool:
+    return all(parts[:1] == ("katas",) for parts in _paths_asked_for(config))
 
 
 def _load_hypothesis_profile(config) -> None:
