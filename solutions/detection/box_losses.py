@@ -14,18 +14,16 @@ def smooth_l1_loss(
                |d| - 0.5 * beta     elsewhere            (a line: an outlier pulls no harder)
 
     beta is where the two meet, with equal value and slope; beta = 0 is the L1 loss |d|. Values and gradients
-    are finite for every beta >= 0, however small. Raises a ValueError that names `beta` if it is negative.
+    are finite for every beta >= 0. Raises a ValueError that names `beta` if it is negative.
 
     Source: Girshick, Fast R-CNN (arXiv 1504.08083), which has beta = 1.
     """
     if not beta >= 0:
         raise ValueError(f"beta must not be negative, got {beta}")
     distance = (pred - target).abs()
-    if beta == 0:
+    if beta == 0:  # torch.where would differentiate d**2 / 0 too, though it is not taken: 0 / 0 is NaN
         return distance
-    # Both branches in one: torch.where would also differentiate d**2 / beta where it overflows (0 * inf).
-    near = distance.clamp(max=beta)
-    return near / beta * (distance - 0.5 * near)
+    return torch.where(distance < beta, 0.5 * distance**2 / beta, distance - 0.5 * beta)
 
 
 def _ratio(numerator: Float[Tensor, " N"], denominator: Float[Tensor, " N"]) -> Float[Tensor, " N"]:

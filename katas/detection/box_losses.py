@@ -1,0 +1,37 @@
+"""Box losses: how far a prediction is off, coordinate by coordinate (smooth L1) or as a whole (GIoU)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def smooth_l1_loss(
+    pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *, beta: float | int = 1.0
+) -> Float[Tensor, "*shape"]:
+    """The smooth L1 loss of every element; nothing is summed or averaged. With d = pred - target,
+
+        loss = 0.5 * d**2 / beta    where |d| < beta     (a parabola: the gradient fades near the target)
+               |d| - 0.5 * beta     elsewhere            (a line: an outlier pulls no harder)
+
+    beta is where the two meet, with equal value and slope; beta = 0 is the L1 loss |d|. Values and gradients
+    are finite for every beta >= 0. Raises a ValueError that names `beta` if it is negative.
+
+    Source: Girshick, Fast R-CNN (arXiv 1504.08083), which has beta = 1.
+    """
+    raise NotImplementedError
+
+
+def giou_loss(boxes1: Float[Tensor, "N 4"], boxes2: Float[Tensor, "N 4"]) -> Float[Tensor, " N"]:
+    """1 - GIoU of row n of `boxes1` and row n of `boxes2` (xyxy), in [0, 2] and symmetric.
+
+        GIoU = intersection / union - (hull - union) / hull
+
+    in areas, where the hull is the smallest box that encloses both. Unlike 1 - IoU it still has a slope when
+    the boxes do not overlap: they are pulled together. The loss does not depend on the unit of length. A
+    fraction whose denominator is 0 counts as 0: two boxes without area cost 1 if their hull has no area
+    either. Values and gradients are finite for all boxes with x1 <= x2 and y1 <= y2, also for those of zero
+    width or height.
+
+    Source: Rezatofighi et al., Generalized Intersection over Union (arXiv 1902.09630).
+    """
+    raise NotImplementedError
