@@ -150,6 +150,15 @@ def test_only_the_kata_that_cannot_be_imported_fails(toy, source, told):
     assert "Traceback" not in text_of(result)
 
 
+def test_a_kata_that_loops_while_it_is_imported_is_cut(toy):
+    runner = toy.path / "katas/lab/runner.py"
+    runner.write_text(runner.read_text().replace("SECONDS_TO_IMPORT = 60", "SECONDS_TO_IMPORT = 2"))
+    toy.kata("first", "while True:\n    pass\n")
+    result = toy.pytest("katas/toy")
+    result.stdout.fnmatch_lines(["katas/toy/first.py:* fails while it is imported", "*not finished after 2 s*"])
+    result.stdout.fnmatch_lines([" ✘ first*1 failed"])
+
+
 # --- which implementation runs --------------------------------------------------------------------------------------
 
 
@@ -243,6 +252,13 @@ def test_a_check_leaves_its_metrics_and_says_where(toy):
     result.stdout.fnmatch_lines(["pictures and metrics: runs/toy/a_long_training/"])
     rows = (toy.path / "runs/toy/a_long_training/metrics.csv").read_text().splitlines()
     assert rows[0] == "step,loss" and len(rows) == 4
+
+
+def test_the_cost_of_a_check_is_told_in_the_summary(toy):
+    source = "import pytest\n\n\n@pytest.mark.gpu\ndef test_costly(budget):\n    with budget(flops=1.54e12 * 60):\n        pass\n"
+    toy.write("katas/toy/test_full_training.py", source)
+    result = toy.pytest("katas/toy", "-m", "gpu", "--device", "cpu")
+    result.stdout.fnmatch_lines(["cost: costly: *no GPU*projected on a GTX 1060: 1.0 min"])
 
 
 def test_an_interrupted_check_keeps_its_metrics(toy):

@@ -1,16 +1,16 @@
 """The budget of a full check: what it would cost on a GeForce GTX 1060, measured on whatever machine runs it.
 
-    with budget(device):
+    with budget(device):  # in a check, the fixture: `with budget():`
         train(...)
 
-prints wall time, peak GPU memory, floating-point operations and the projected time, and fails if the
+tells wall time, peak GPU memory, floating-point operations and the projected time, and fails if the
 projected time or the memory is over the limit. Counting operations costs time, so hand over `flops` if they
 are known from one step.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -57,25 +57,31 @@ def budget(
     flops: float | None = None,
     max_seconds: float = MAX_SECONDS,
     max_bytes: float = MAX_BYTES,
+    report: Callable[[str], None] = print,
 ) -> Iterator[None]:
-    """Measures the block, prints the cost and checks it. `flops`: known operations; None counts them, which
-    is slower.
+    """Measures the block, reports the cost in one line and checks it.
 
-    On a GPU the block may not take more than `max_bytes` of its memory, however large the card is.
+    `flops`: the operations, if they are known; None counts them, which makes the block slower.
     """
     on_gpu = torch.device(device).type == "cuda"
-    counter = FlopCounterMode(display=False) if flops is None else None
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
     start = time.perf_counter()
-    with _memory_cap(device, max_bytes) if on_gpu else _nothing():
-        with counter if counter is not None else _nothing():
-            yield
-        peak = torch.cuda.max_memory_allocated(device) if on_gpu else None
+    with FlopCounterMode(display=False) if flops is None else nullcontext() as counter:
+        yield
     if on_gpu:
         torch.cuda.synchronize(device)
-    total = float(counter.get_total_flops()) if counter is not None else flops
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else None
+    total = float(counter.get_total_flops()) if flops is None else flops
     cost = Cost(time.perf_counter() - start, total, peak, on_gpu)
-    print(cost)
+    report(str(cost))
     cost.check(max_seconds, max_bytes)
+
+
+def cap_gpu_memory(max_bytes: float = MAX_BYTES) -> None:
+    """From now on this process gets no more GPU memory than that, however large the card is."""
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, max_bytes / total))
 
 
 def flops_of(step: Callable[[], object]) -> float:
@@ -84,19 +90,3 @@ def flops_of(step: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter:
         step()
     return float(counter.get_total_flops())
-
-
-@contextmanager
-def _memory_cap(device, max_bytes: float) -> Iterator[None]:
-    total = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.reset_peak_memory_stats(device)
-    torch.cuda.set_per_process_memory_fraction(min(1.0, max_bytes / total), device)
-    try:
-        yield
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

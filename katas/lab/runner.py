@@ -21,6 +21,7 @@ from katas.lab import guards, report, stubs, trees
 
 SPEC_ID = re.compile(r"katas/(\w+)/test_(\w+)\.py")
 ON_REQUEST = ("gpu", "benchmark")
+SECONDS_TO_IMPORT = 60  # a spec with its kata; PyTorch on a cold disk included
 CHECK_FILES = {"full_training": "full training", "dynamics": "dynamics", "throughput": "throughput"}
 
 
@@ -302,7 +303,14 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
-    result = yield
+    if kata_of_node(collector.nodeid) and sys.platform != "win32":
+        guards.start_timer(SECONDS_TO_IMPORT)
+        try:
+            result = yield
+        finally:
+            guards.stop_timer()
+    else:
+        result = yield
     call = getattr(result, "call", None)
     if result.failed and call is not None and call.excinfo is not None and kata_of_node(collector.nodeid):
         problem = report.import_problem(call.excinfo.value, Path(collector.path))
@@ -327,9 +335,12 @@ class Ladder:
         self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
         self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.artefacts: set[str] = set()
+        self.costs: list[str] = []
 
     def pytest_runtest_logreport(self, report):
-        self.artefacts.update(value for key, value in report.user_properties if key == "artefacts")
+        if report.when == "teardown":  # by then the test has said all that it will
+            self.artefacts.update(value for key, value in report.user_properties if key == "artefacts")
+            self.costs += [value for key, value in report.user_properties if key == "cost"]
         names = kata_of_node(report.nodeid)
         if names is None:
             return
@@ -365,6 +376,8 @@ class Ladder:
 
     def pytest_terminal_summary(self, terminalreporter):
         writer = terminalreporter
+        for cost in self.costs:
+            writer.write_line(f"cost: {cost}")
         for path in sorted(self.artefacts):
             writer.write_line(f"pictures and metrics: {path}")
         for topic in [topic for topic in stubs.topics() if any(names[0] == topic for names in self.counts)]:
@@ -450,11 +463,11 @@ def device(request):
     wanted = request.config.getoption("--device")
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    from katas.lab import budget
+    from katas.lab.budget import cap_gpu_memory
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    budget.cap_gpu_memory()
+    cap_gpu_memory()
     return torch.device("cuda")
 
 
@@ -478,6 +491,17 @@ def run_dir(request) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     request.node.user_properties.append(("artefacts", report.shown_path(folder) + "/"))
     return folder
+
+
+@pytest.fixture
+def budget(request, device):
+    """`with budget(flops=…): train()` measures a check, fails it over the budget of a GTX 1060; the summary tells."""
+    from katas.lab.budget import budget as measure
+
+    def told(cost: str) -> None:
+        request.node.user_properties.append(("cost", f"{report.sentence(request.node.name)}: {cost}"))
+
+    return lambda **options: measure(device, report=told, **options)
 
 
 class Metrics:
