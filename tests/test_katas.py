@@ -92,3 +92,8 @@ def test_a_learners_broken_kata_does_not_reach_these_tests(tmp_path):
     finder = trees.KataFinder(["solutions"], check_annotations=False)
     for topic, kata in KATAS:
         assert finder.file_of(topic, kata) == stubs.solution_file(topic, kata)
+
+
+def test_ci_runs_what_the_readme_tells_a_newcomer_to_run():
+    commands = re.findall(r"^    (python3 -m venv .*)$", (trees.ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) == 2 and commands[1] in (trees.ROOT / ".ci" / "run").read_text()
