@@ -134,6 +134,10 @@ def warm(katas: list[tuple[str, str]]) -> None:
     trees.forget_katas()
     gc.collect()
     gc.freeze()
+    unchanged = [Trial(*names, "unchanged", stubs.solution_file(*names).read_text(), None) for names in katas]
+    for outcome in run_trials(unchanged):
+        if outcome.exit_code != SURVIVED:
+            raise RuntimeError(f"the unchanged {outcome.trial.spec} must pass in a fork, but {outcome.test} did not")
 
 
 def fork_trial(trial: Trial) -> tuple[int, int]:

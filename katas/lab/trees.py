@@ -100,6 +100,13 @@ def forget_katas() -> None:
             parent = sys.modules.get(f"katas.{parts[1]}")
             if parent is not None and getattr(parent, parts[2], None) is module:
                 delattr(parent, parts[2])
+    # beartype knows hints by their text, so `list[Detections]` would go on to mean the class that was just dropped.
+    # It forgets them all as soon as it is shown a class for the second time.
+    if "beartype" in sys.modules:
+        from beartype import beartype
+
+        for _ in range(2):
+            beartype(type("Forgotten", (), {"__module__": __name__}))
 
 
 # --- shapes and dtypes from the annotations -------------------------------------------------------------------------
