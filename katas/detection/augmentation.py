@@ -1,0 +1,70 @@
+"""Augmentation for detection: whatever is done to the image is done to its boxes."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+class ImageAndBoxes(NamedTuple):
+    """An image and the boxes in it."""
+
+    image: Float[Tensor, "C H W"]
+    boxes: Float[Tensor, "N 4"]
+
+
+class Crop(NamedTuple):
+    """A crop of an image, the boxes that are still in it, and their labels."""
+
+    image: Float[Tensor, "C H W"]
+    boxes: Float[Tensor, "N 4"]
+    labels: Int64[Tensor, " N"]
+
+
+def hflip_with_boxes(image: Float[Tensor, "C H W"], boxes: Float[Tensor, "N 4"]) -> ImageAndBoxes:
+    """The image mirrored left to right, and its boxes (xyxy) with it, in the same order.
+
+    Coordinates are continuous: the image spans x from 0 to its width W, pixel column j the interval from j to
+    j + 1. So the mirror takes x to W - x. The boxes returned have x1 <= x2 again. No boxes stay no boxes, of
+    shape (0, 4).
+    """
+    raise NotImplementedError
+
+
+def random_crop_with_boxes(
+    image: Float[Tensor, "C H W"],
+    boxes: Float[Tensor, "N 4"],
+    labels: Int64[Tensor, " N"],
+    crop_size: tuple[int, int],
+    generator: torch.Generator,
+    *,
+    min_visibility: float | int,
+) -> Crop:
+    """A random window of `crop_size` = (height, width) of the image, with the boxes that remain in it.
+
+    Every position of the window (whole pixels, wholly inside the image) is equally likely. All randomness
+    comes from `generator`: the same state of it gives the same crop.
+
+    The boxes returned are relative to the window and cut off at its border. A box remains if something of it
+    is left (an area above 0) and that is at least the fraction `min_visibility` of its area before the crop;
+    so a box that had no area is always dropped. Boxes and labels that remain keep their order; if none does,
+    the shapes are (0, 4) and (0,). The given boxes (xyxy) lie within the image.
+    Raises a ValueError that names `crop_size` if it is below 1 or larger than the image in either direction,
+    or `min_visibility` if it is outside [0, 1].
+    """
+    raise NotImplementedError
+
+
+def resize_with_boxes(
+    image: Float[Tensor, "C H W"], boxes: Float[Tensor, "N 4"], size: tuple[int, int]
+) -> ImageAndBoxes:
+    """The image resized to `size` = (height, width), its boxes (xyxy) stretched with it, in the same order.
+
+    Height and width may change by different factors: x is multiplied by new width / old width, y by new
+    height / old height. Pixels are interpolated bilinearly, with pixel centres at + 0.5 (so corners are not
+    aligned) and with antialiasing where the image shrinks. No boxes stay no boxes, of shape (0, 4).
+    Raises a ValueError that names `size` if it is below 1 in either direction.
+    """
+    raise NotImplementedError
