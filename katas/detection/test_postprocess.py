@@ -177,6 +177,13 @@ def test_suppression_acts_across_levels_and_within_classes():
     expect_equal(got.labels, [0, 1], "one of class 0, from the finer level, and the one of class 1")
 
 
+def test_a_box_suppressed_from_another_level_suppresses_nobody_in_its_own():
+    # Three 10 × 4 boxes, each 2 to the right of the last: neighbours have IoU 8/12, the outer two 6/14.
+    fine, coarse = one_level([[2.0], [1.0]], [[2, 0, 12, 4], [4, 0, 14, 4]]), one_level([[3.0]], [[0, 0, 10, 4]])
+    got = postprocess_detections(*(first + second for first, second in zip(fine, coarse)), IMAGE_SIZE)
+    expect_close(got.boxes, [[0.0, 0, 10, 4], [4.0, 0, 14, 4]], "one suppression for all levels together")
+
+
 def test_the_limit_counts_what_suppression_leaves():
     level = one_level([[3.0], [2.0], [1.0], [0.0]], [[0, 0, 8, 4], [0, 0, 8, 4], [30, 0, 40, 9], [0, 20, 9, 30]])
     got = postprocess_detections(*level, IMAGE_SIZE, detections_per_image=2)

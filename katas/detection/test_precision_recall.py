@@ -84,9 +84,14 @@ def scenes(seed: int, images: int) -> tuple[list[Detections], list[GroundTruth]]
         return torch.cat([corners, corners + 1 + whole(4, count, 2)], dim=1).to(FLOAT)
 
     detections, truths = [], []
-    for n, m in zip(whole(7, images).tolist(), whole(5, images).tolist()):
-        detections.append(Detections(boxes(n), whole(9, n) / torch.tensor(8, dtype=FLOAT), whole(4, n) - 1))
-        truths.append(GroundTruth(boxes(m), whole(3, m) - 1, difficult=whole(4, m) == 0))
+    for n, m in zip(whole(12, images).tolist(), whole(5, images).tolist()):
+        objects, labels, found, guesses = boxes(m), whole(2, m) - 1, boxes(n), whole(3, n) - 1
+        if m:  # half of the detections are near an object
+            aim, hit = whole(m, n), whole(2, n) > 0
+            found = torch.where(hit[:, None], objects[aim] + whole(2, n, 4) / 4 * torch.tensor([-1, -1, 1, 1]), found)
+            guesses = torch.where(hit, labels[aim], guesses)
+        detections.append(Detections(found, whole(9, n) / torch.tensor(8, dtype=FLOAT), guesses))
+        truths.append(GroundTruth(objects, labels, difficult=whole(4, m) == 0))
     return detections, truths
 
 
@@ -191,7 +196,7 @@ def test_interpolation_equals_its_definition(correct, missed, points):
 @given(seeds(), st.integers(1, 6), st.sampled_from([0.25, 0.5, 0.75]), st.booleans())
 def test_average_precision_equals_its_definition(seed, images, iou_threshold, eleven_point):
     detections, truths = scenes(seed, images)
-    averages = {c: defined_average(detections, truths, c, iou_threshold, eleven_point) for c in (-1, 0, 1, 2)}
+    averages = {c: defined_average(detections, truths, c, iou_threshold, eleven_point) for c in (-1, 0, 1)}
     expected = {label: average for label, average in averages.items() if average is not None}
     got = voc_average_precision(detections, truths, iou_threshold=iou_threshold, eleven_point=eleven_point)
     expect_close(got, expected, "each class by itself, one detection after the other")

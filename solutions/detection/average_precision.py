@@ -119,7 +119,7 @@ def _gather_objects(truths: list[GroundTruth]) -> _Objects:
 
 
 def _image_of_each(per_image: list[Tensor]) -> Tensor:
-    return torch.cat([torch.full_like(rows, image, dtype=torch.int64) for image, rows in enumerate(per_image)])
+    return torch.cat([torch.full_like(rows, image) for image, rows in enumerate(per_image)])
 
 
 def _turns(images: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def _overlap(boxes: Tensor, objects: Tensor, crowd: Tensor) -> Tensor:
     size = torch.minimum(boxes[..., 2:], objects[..., 2:]) - torch.maximum(boxes[..., :2], objects[..., :2])
     intersection = size.clamp(min=0).prod(dim=-1)
     whole = torch.where(crowd, _area(boxes), _area(boxes) + _area(objects) - intersection)
-    return intersection / whole.where(whole > 0, 1)
+    return intersection / whole  # 0 / 0 is NaN, and reaches no threshold
 
 
 def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Ten
     rows = rows.flip(1)
     thresholds = found.boxes.new_tensor(IOU_THRESHOLDS)[:, None, None]
     taken = ignored_objects.new_zeros(len(AREA_RANGES), len(IOU_THRESHOLDS), len(positions))
-    chosen = turns.new_full((*taken.shape[:2], len(turns)), -1)
+    chosen = turns.new_empty(*taken.shape[:2], len(turns))
     # A true recurrence: what is left to a detection depends on the turns before it. All images take a turn together.
     for turn in range(int(turns.max()) + 1 if len(turns) else 0):
         now = torch.where(turns == turn)[0]

@@ -175,3 +175,14 @@ MISTAKES = [
         caught_by="test_a_threshold_outside_0_1_is_rejected",
     ),
 ]
+
+_STABLE = "torch sorts stably on the CPU whether asked or not; on a GPU it does not"
+EQUIVALENT = {
+    "interpolated_precision: F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, 1)) → "
+    "F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, 2))": "the second zero is never read",
+    "_targets: F.pad(ious, (0, 1)) → F.pad(ious, (0, 2))": "a column of zeros more reaches no threshold",
+    "_targets: torch.where(overlap >= iou_threshold, index + len(difficult), -1) → "
+    "torch.where(overlap >= iou_threshold, index + len(difficult), -2)": "any negative number marks no object",
+    "_judge: scores.argsort(descending=True, stable=True) → scores.argsort(descending=True)": _STABLE,
+    "_judge: scores.argsort(descending=True, stable=True) → scores.argsort(descending=True, stable=False)": _STABLE,
+}
