@@ -137,6 +137,8 @@ def test_gradients_are_compared_with_finite_differences():
         gradients_are_right(_WrongGradient.apply, X)
     with pytest.raises(AssertionError, match="no gradient flows"):
         gradients_are_right(lambda x: x.detach() * 2, X)
+    with pytest.raises(AssertionError, match="to output 1"):
+        gradients_are_right(lambda x: (x * 2, x.detach() * 2), X)
 
 
 def test_a_gradient_that_is_masked_too_late_is_noticed():

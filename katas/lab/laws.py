@@ -198,15 +198,23 @@ STANDING_LAWS = [
 
 
 def gradients_are_right(fn: Callable, *args, **kwargs) -> None:
-    """Against finite differences in float64, for every floating tensor among `args`; keep away from kinks."""
+    """Against finite differences in float64, for every floating tensor among `args` and every floating output.
+
+    Keep away from kinks.
+    """
     __tracebackhide__ = True
     leaves = [leaf.detach().clone().requires_grad_() if _floating(leaf) else leaf for leaf in args]
 
     def outputs(*inputs):
         return tuple(leaf for leaf in _tensors(fn(*inputs, **kwargs)) if leaf.is_floating_point())
 
-    if not any(leaf.requires_grad for leaf in outputs(*leaves)):
-        raise AssertionError(f"no gradient flows through {_name(fn)}: was it detached, or computed on numbers?")
+    results = outputs(*leaves)
+    for index, result in enumerate(results):  # gradcheck passes over an output that has no gradient
+        if not result.requires_grad:
+            which = f" to output {index}" if len(results) > 1 else ""
+            raise AssertionError(f"no gradient flows through {_name(fn)}{which}: was it detached, or computed on numbers?")
+    if not results:
+        raise AssertionError(f"{_name(fn)} returns no floating tensor")
     try:
         torch.autograd.gradcheck(outputs, tuple(leaves))
     except RuntimeError as error:
