@@ -160,17 +160,17 @@ def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Ten
     taken = ignored_objects.new_zeros(len(AREA_RANGES), len(IOU_THRESHOLDS), len(positions))
     chosen = turns.new_empty(*taken.shape[:2], len(turns))
     # A true recurrence: what is left to a detection depends on the turns before it. All images take a turn together.
-    for turn in range(int(turns.max()) + 1 if len(turns) else 0):
+    for turn in turns.unique():
         now = torch.where(turns == turn)[0]
         choice = rows[found.images[now]]  # (n, most objects of an image)
-        overlap = _overlap(found.boxes[now], objects.boxes[choice], objects.crowd[choice]).where(choice >= 0, -1)
-        free = (overlap >= thresholds) & ~taken[:, :, choice]
+        overlap = _overlap(found.boxes[now], objects.boxes[choice], objects.crowd[choice])
+        free = (overlap >= thresholds) & (choice >= 0) & ~taken[:, :, choice]
         regular = free & ~ignored_objects[:, None, choice]
         free = regular.where(regular.any(dim=-1, keepdim=True), free)
-        best_overlap, best = torch.where(free, overlap, -1).max(dim=-1)
+        best, hit = torch.where(free, overlap, -1).argmax(dim=-1), free.any(dim=-1)
         target = choice[torch.arange(len(now), device=now.device), best]
-        chosen[:, :, now] = target.where(best_overlap >= 0, -1)
-        takes = (best_overlap >= 0) & ~objects.crowd[target]
+        chosen[:, :, now] = target.where(hit, -1)
+        takes = hit & ~objects.crowd[target]
         area, threshold, _ = torch.where(takes)
         taken[area, threshold, target[takes]] = True
     return chosen
@@ -200,6 +200,6 @@ def _average_precision(correct: Tensor, ignored: Tensor, num_positives: Tensor) 
     recall = true_positives / num_positives[..., None]
     precision = true_positives / (~ignored).cumsum(dim=-1).clamp(min=1)
     best_from = F.pad(precision.flip(-1).cummax(dim=-1).values.flip(-1), (0, 1))
-    points = recall.new_tensor(RECALL_POINTS).repeat(*recall.shape[:2], 1)
+    points = recall.new_tensor(RECALL_POINTS).expand(*recall.shape[:2], -1).contiguous()
     interpolated = best_from.gather(-1, torch.searchsorted(recall, points))
     return torch.where(num_positives > 0, interpolated.mean(dim=-1), torch.nan)
