@@ -107,7 +107,7 @@ def test_the_backbone_gives_the_maps_of_torchvisions_resnet():
     assert list(backbone.out_channels) == [128, 256, 512], f"resnet18 has no {backbone.out_channels} channels"
 
 
-@pytest.mark.parametrize("frozen_stages", range(6))
+@pytest.mark.parametrize("frozen_stages", [0, 1, 5])
 def test_the_first_stages_are_frozen_and_every_batch_norm_is(frozen_stages):
     backbone = ResNetBackbone("resnet18", frozen_stages=frozen_stages)
     stages = ["conv1", "layer1", "layer2", "layer3", "layer4"]
@@ -493,11 +493,11 @@ def test_a_small_retinanet_learns_to_find_bars_in_a_few_seconds():
         )
     train_detector(
         model,
-        SceneLoader(bar_scenes(1040, seed=0), 8),
+        SceneLoader(bar_scenes(800, seed=0), 8),
         torch.optim.AdamW(model.parameters(), lr=5e-3),
         epochs=1,
         warmup_steps=10,
     )
     found = evaluate_detector(model, SceneLoader(bar_scenes(48, seed=1), 48))
-    # over 3 seeds: right 0.98; anchors in another order than the rows 0.02 to 0.08; boxes not decoded 0.49 to 0.55
+    # over 3 seeds: right 0.96 to 0.98; anchors not in the order of the rows 0.04; boxes not decoded 0.47 to 0.52
     assert found.ap50 >= 0.85, f"on new images AP50 is {found.ap50:.2f}: the parts do not fit together"

@@ -83,8 +83,8 @@ MISTAKES = [
     Mistake(
         name="iou_transposed",
         find="match_anchors(box_iou(boxes, all_anchors))",
-        replace="match_anchors(box_iou(all_anchors, boxes).T[:, :].flip(0))",
-        why="Row m of the matrix is truth m: in another order, anchors learn another object's class and box.",
+        replace="match_anchors(box_iou(all_anchors, boxes))",
+        why="Truths are the rows of the matrix and anchors its columns; the other way round, truths get anchors.",
         caught_by="test_a_planted_answer_has_no_loss_and_a_wrong_one_has",
     ),
     Mistake(
@@ -273,8 +273,8 @@ MISTAKES = [
     ),
     Mistake(
         name="evaluation_options_dropped",
-        find="model.detect(images, **options)",
-        replace="model.detect(images)",
+        find="+= model.detect(images, **options)",
+        replace="+= model.detect(images)",
         why="The caller's thresholds must reach the postprocessing.",
         caught_by="test_evaluation_runs_in_evaluation_mode_without_gradients_and_hands_on_options",
     ),
