@@ -88,8 +88,7 @@ def planted_retinanet():
     return model
 
 
-# --- the backbone
-# ---------------------------------------------------------------------------------------------------
+# --- the backbone ---
 
 
 def test_the_backbone_gives_the_maps_of_torchvisions_resnet():
@@ -122,17 +121,14 @@ def test_the_first_stages_are_frozen_and_every_batch_norm_is(frozen_stages):
 
 def test_the_backbones_defaults_and_limits():
     backbone = ResNetBackbone()
-    assert not backbone.layer1[
-        0
-    ].conv1.weight.requires_grad, "conv1 and layer1 are frozen unless told otherwise"
-    assert backbone.layer2[0].conv1.weight.requires_grad, "layer2 trains unless told otherwise"
+    trains = [next(layer.parameters()).requires_grad for layer in (backbone.layer1, backbone.layer2)]
+    assert trains == [False, True], "conv1 and layer1 are frozen unless told otherwise, layer2 is not"
     for frozen_stages in (-1, 6):
         with pytest.raises(ValueError, match="frozen_stages"):
             ResNetBackbone(frozen_stages=frozen_stages)
 
 
-# --- the model
-# ------------------------------------------------------------------------------------------------------
+# --- the model ---
 
 
 def test_worked_example_of_the_anchors_of_the_model():
@@ -147,31 +143,19 @@ def test_worked_example_of_the_anchors_of_the_model():
 
 def test_anchors_are_four_strides_large_and_of_nine_shapes_by_default():
     anchors = RetinaNet(TwoMaps(), [6, 8], 2, strides=(4, 8), out_channels=3)(IMAGES)[1]
-    assert [len(level) for level in anchors] == [
-        540,
-        135,
-        54,
-        18,
-    ], "three scales × three ratios at each place"
+    rows = [len(level) for level in anchors]
+    assert rows == [540, 135, 54, 18], f"three scales × three ratios at each place, not {rows}"
     size = (anchors[1][3, 2:] - anchors[1][3, :2]).tolist()  # ratio 1, scale 1, on the level of stride 8
     expect_close(size, [32.0, 32.0], "the middle ratio's first scale is a square of four strides")
 
 
 def test_the_backbone_sees_normalised_images():
     model = small_retinanet()
-    model(
-        torch.tensor([IMAGE_MEAN, [m + s for m, s in zip(IMAGE_MEAN, IMAGE_STD)]])[..., None, None].expand(
-            2, 3, 24, 40
-        )
-    )
+    colors = torch.tensor([IMAGE_MEAN, [mean + std for mean, std in zip(IMAGE_MEAN, IMAGE_STD)]])
+    model(colors[..., None, None].expand(2, 3, 24, 40))
+    law = "ImageNet's mean becomes 0 in each channel, and one deviation above it becomes 1"
     expected = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1).expand(2, 3, 24, 40)
-    expect_close(
-        model.backbone.seen,
-        expected,
-        "ImageNet's mean becomes 0 in each channel, one deviation above it 1",
-        atol=1e-6,
-        rtol=0,
-    )
+    expect_close(model.backbone.seen, expected, law, atol=1e-6, rtol=0)
 
 
 def test_a_planted_answer_is_detected_where_it_was_planted():
@@ -183,24 +167,19 @@ def test_a_planted_answer_is_detected_where_it_was_planted():
 
 def test_the_deltas_of_each_image_are_its_own():
     model = planted_retinanet()
-    model.head.shift = torch.tensor([0.0, 0.25])[:, None, None] * torch.tensor(
-        [0.0, 1, 0, 0]
-    )  # image 1: dy = 1/4
+    model.head.shift = torch.tensor([[[0.0, 0, 0, 0]], [[0, 0.25, 0, 0]]])  # image 1: dy = 1/4
     first, second = model.detect(IMAGES)
     expect_close(first.boxes, BOXES[0], "image 0 has deltas of zero")
     order = second.boxes[:, 0].argsort()
-    expect_close(
-        second.boxes[order], [[0.0, 1, 4, 5], [32, 10, 40, 18]], "dy = 1/4: down by a quarter of the height"
-    )
+    expect_close(second.boxes[order], [[0.0, 1, 4, 5], [32, 10, 40, 18]], "down by a quarter of the height")
 
 
 def test_a_planted_answer_has_no_loss_and_a_wrong_one_has():
     model = planted_retinanet()
     for part, value in model.loss(IMAGES, BOXES, LABELS)._asdict().items():
         assert value < 1e-6, f"the head gives the very answer, but the {part} loss is {value}"
-    classification, regression = model.loss(
-        IMAGES, [BOXES[0] + 1, BOXES[1]], LABELS[:1] + [torch.tensor([0, 1])]
-    )
+    wrong_labels = [LABELS[0], torch.tensor([0, 1])]
+    classification, regression = model.loss(IMAGES, [BOXES[0] + 1, BOXES[1]], wrong_labels)
     assert classification > 1, "two confident answers of the wrong class"
     assert regression > 0.1, "one box is a pixel off"
 
@@ -210,13 +189,8 @@ def test_the_loss_is_normalised_over_the_batch_and_an_image_without_objects_teac
     nothing, no_label = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
     loss = model.loss(IMAGES, [BOXES[0], nothing], [LABELS[0], no_label])
     # image 1 claims two objects with logit 20 where there are none: 2 × 0.75 × 20, over 1 foreground anchor
-    expect_close(
-        loss.classification.item(),
-        30.0,
-        "claims on an empty image count, over the batch's foreground",
-        rtol=1e-4,
-        atol=0,
-    )
+    law = "claims on an empty image count, over the foreground of the batch"
+    expect_close(loss.classification.item(), 30.0, law, rtol=1e-4, atol=0)
     expect_close(loss.regression.item(), 0.0, "an image without objects has no boxes to regress")
 
 
@@ -230,9 +204,8 @@ def test_gradients_reach_every_parameter_of_the_model():
     loss = model.loss(IMAGES, [BOXES[0], torch.tensor([[0.0, 0, 30, 24], [4, 4, 20, 20]])], LABELS)
     (loss.classification + loss.regression).backward()
     for name, parameter in model.named_parameters():
-        assert (
-            parameter.grad is not None and parameter.grad.isfinite().all()
-        ), f"no finite gradient reaches {name}"
+        learns = parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+        assert learns, f"no finite gradient reaches {name}"
 
 
 def test_the_model_computes_in_the_dtype_of_the_images():
@@ -248,33 +221,27 @@ def test_wrong_numbers_of_levels_are_rejected():
         small_retinanet(anchor_sizes=(4, 8))
 
 
-# --- the learning rate
-# ----------------------------------------------------------------------------------------------
+# --- the learning rate ---
 
 
 def test_worked_example_of_the_learning_rate():
     factors = [learning_rate_factor(step, warmup_steps=2, total_steps=6) for step in range(6)]
     # warm-up 1/2, 2/2; then (1 + cos(pi t)) / 2 for t = 0, 1/4, 2/4, 3/4
-    expect_close(
-        factors, [0.5, 1.0, 1.0, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4], "warm-up, then half a cosine"
-    )
+    expected = [0.5, 1.0, 1.0, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4]
+    expect_close(factors, expected, "warm-up, then half a cosine")
 
 
 @given(st.integers(0, 9), st.integers(10, 40))
 def test_the_learning_rate_never_exceeds_its_base_and_falls_after_the_warm_up(warmup_steps, total_steps):
-    factors = [
-        learning_rate_factor(s, warmup_steps=warmup_steps, total_steps=total_steps)
-        for s in range(total_steps)
-    ]
+    plan = dict(warmup_steps=warmup_steps, total_steps=total_steps)
+    factors = [learning_rate_factor(step, **plan) for step in range(total_steps)]
     assert all(0 < factor <= 1 for factor in factors), f"a factor outside (0, 1]: {factors}"
     falling = factors[warmup_steps:]
-    assert falling[0] == 1 and falling == sorted(
-        falling, reverse=True
-    ), f"after the warm-up it falls from 1: {falling}"
+    falls = falling[0] == 1 and falling == sorted(falling, reverse=True)
+    assert falls, f"after the warm-up it falls from 1: {falling}"
 
 
-# --- training
-# -------------------------------------------------------------------------------------------------------
+# --- training ---
 
 
 class Loss(NamedTuple):
@@ -287,9 +254,8 @@ class Slope(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.w, self.v = nn.Parameter(torch.zeros((), dtype=torch.float64)), nn.Parameter(
-            torch.zeros((), dtype=torch.float64)
-        )
+        self.w = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.v = nn.Parameter(torch.zeros((), dtype=torch.float64))
         self.drop = nn.Dropout()
         self.modes = []
 
@@ -299,14 +265,9 @@ class Slope(nn.Module):
 
 
 def batches(*values):
-    return [
-        (
-            torch.full((1, 3, 2, 2), v, dtype=torch.float64),
-            [torch.zeros(0, 4)],
-            [torch.zeros(0, dtype=torch.int64)],
-        )
-        for v in values
-    ]
+    """One image each, of that brightness, without objects."""
+    no_boxes, no_labels = [torch.zeros(0, 4)], [torch.zeros(0, dtype=torch.int64)]
+    return [(torch.full((1, 3, 2, 2), v, dtype=torch.float64), no_boxes, no_labels) for v in values]
 
 
 def trained(model, loader, rate=0.1, **options):
@@ -340,21 +301,12 @@ def test_worked_example_of_training():
 def test_a_long_gradient_is_cut_and_its_length_told():
     model = Slope()
     (report,) = trained(model, batches(40.0), epochs=1, max_grad_norm=2.0)
+    loose = dict(rtol=1e-5, atol=0)  # clip_grad_norm_ adds 1e-6 to the norm
     expect_close(
-        report.grad_norm,
-        40 * 10**0.5,
-        "reported is the norm before it is cut: that of (120, 40)",
-        rtol=1e-5,
-        atol=0,
+        report.grad_norm, 40 * 10**0.5, "reported is the norm before it is cut: of (120, 40)", **loose
     )
-    direction = [-0.1 * 2 * 3 / 10**0.5, -1.0 * 2 * 1 / 10**0.5]  # times each group's rate
-    expect_close(
-        [model.w.item(), model.v.item()],
-        direction,
-        "the direction stays, over all groups together",
-        rtol=1e-5,
-        atol=0,
-    )
+    got, direction = [model.w.item(), model.v.item()], [-0.1 * 2 * 3 / 10**0.5, -1.0 * 2 * 1 / 10**0.5]
+    expect_close(got, direction, "the direction stays, over all groups together; each has its rate", **loose)
 
 
 def test_gradients_longer_than_ten_are_cut_by_default():
@@ -380,8 +332,9 @@ def test_every_epoch_trains_in_training_mode_and_is_told():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_stops_training_before_it_does_harm(bad):
     model, good = Slope(), Slope()
-    with pytest.raises(FloatingPointError, match=r"(?s)step 2.*classification.*(nan|inf).*regression"):
+    with pytest.raises(FloatingPointError, match="2") as error:
         trained(model, batches(1.0, 2.0, bad, 1.0), epochs=1)
+    assert "nan" in str(error.value) or "inf" in str(error.value), f"the value is named, not {error.value}"
     reports = trained(good, batches(1.0, 2.0, 0.0, 0.0), epochs=1)
     expect_equal(model.w, good.w, "the weights are those after the last good step")
     assert len(reports) == 4, "finite losses go on to the end, zero included"
@@ -390,8 +343,11 @@ def test_a_loss_that_is_not_finite_stops_training_before_it_does_harm(bad):
 def test_one_bad_part_is_enough_and_both_are_told():
     model = Slope()
     model.loss = lambda *batch: Loss(model.w + 1.5, model.v * math.nan)
-    with pytest.raises(FloatingPointError, match=r"step 0.*1\.5.*nan"):
+    with pytest.raises(FloatingPointError, match="0") as error:
         trained(model, batches(1.0), epochs=1)
+    assert "1.5" in str(error.value) and "nan" in str(
+        error.value
+    ), f"both values are named, not {error.value}"
 
 
 def test_interrupting_keeps_the_steps_made_so_far():
@@ -404,16 +360,12 @@ def test_interrupting_keeps_the_steps_made_so_far():
 
     with pytest.raises(KeyboardInterrupt):
         trained(model, batches(1.0, 1.0, 1.0, 1.0), epochs=5, warmup_steps=20, on_step=interrupts)
-    expect_close(
-        model.w.item(),
-        -0.1 * 3 * (1 / 20 + 2 / 20),
-        "steps 0 and 1 are made when the callback of step 1 runs",
-    )
+    law = "steps 0 and 1 are made when the callback of step 1 runs"
+    expect_close(model.w.item(), -0.1 * 3 * (1 / 20 + 2 / 20), law)
     assert seen == [0, 1], f"callbacks of steps 0 and 1 have run: {seen}"
 
 
-# --- evaluation
-# -----------------------------------------------------------------------------------------------------
+# --- evaluation ---
 
 
 class Seer(nn.Module):
@@ -499,5 +451,5 @@ def test_a_small_retinanet_learns_to_find_bars_in_a_few_seconds():
         warmup_steps=10,
     )
     found = evaluate_detector(model, SceneLoader(bar_scenes(48, seed=1), 48))
-    # over 3 seeds: right 0.96 to 0.98; anchors not in the order of the rows 0.04; boxes not decoded 0.47 to 0.52
+    # over 3 seeds: right 0.96 to 0.98; anchors in another order than the rows 0.04; undecoded boxes 0.52
     assert found.ap50 >= 0.85, f"on new images AP50 is {found.ap50:.2f}: the parts do not fit together"
