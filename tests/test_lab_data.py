@@ -1,5 +1,6 @@
 """The given instruments of the full checks: digit scenes, Pascal VOC, the budget and the pictures."""
 
+import urllib.error
 from typing import NamedTuple
 
 import numpy as np
@@ -149,6 +150,15 @@ def test_a_damaged_voc_file_is_named(voc_dir, damage):
     damage(voc_dir / "VOCdevkit/VOC2007")
     with pytest.raises(voc.VocDataError, match=r"one\.(jpg|xml).*missing or damaged"):
         voc.Voc(voc_dir, "2007", "test")[0]
+
+
+def test_a_download_without_a_network_says_so(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(voc.VocDataError, match="could not be fetched.*Network is unreachable"):
+        voc.Voc(tmp_path, "2007", "test", download=True)
 
 
 # --- the budget ---
