@@ -81,7 +81,7 @@ def test_boxes_exactly_at_the_threshold_stay():
 
 def test_a_box_suppresses_only_its_own_label():
     boxes = torch.tensor([[0.0, 0, 4, 2], [0.0, 0, 4, 2], [0.0, 0, 4, 2], [9.0, 0, 10, 1]], dtype=FLOAT)
-    scores, labels = torch.tensor([0.6, 0.7, 0.8, 0.9], dtype=FLOAT), torch.tensor([1, 1, 0, 0])
+    scores, labels = torch.tensor([0.6, 0.7, 0.8, 0.9], dtype=FLOAT), torch.tensor([1, 1, 0, 1])
     expect_equal(batched_nms(boxes, scores, labels, 0.5), [3, 2, 1], "one of each label at one place; all by score")
 
 
@@ -92,6 +92,7 @@ def test_soft_suppression_lowers_scores_instead():
     indices, scores = soft_nms(boxes, torch.tensor([0.8, 0.9, 0.6], dtype=FLOAT))
     expect_equal(indices, [1, 2, 0], "by falling score, as lowered")
     expect_close(scores, [0.9, 0.6, 0.8 * math.exp(-0.5)], "a score is multiplied by exp(−IoU² / sigma)")
+    expect_equal(scores[:2], [0.9, 0.6], "what overlaps nothing picked before it keeps its score to the last bit")
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------
@@ -104,7 +105,8 @@ def test_kept_boxes_stand_apart_and_every_other_one_overlaps_a_better_one(count,
     for i in range(count):
         rivals = [k for k in kept if k != i and iou(boxes[i].tolist(), boxes[k].tolist()) > threshold]
         better = [k for k in rivals if (scores[k], -k) > (scores[i], -i)]
-        assert not rivals if i in kept else better, f"box {i} of {kept}: kept {i in kept}, overlaps {rivals} too much"
+        assert i not in kept or not rivals, f"{kept} are kept, but box {i} overlaps {rivals} of them too much"
+        assert i in kept or better, f"{kept} are kept, and none of them is a better box that overlaps box {i} too much"
 
 
 @given(st.integers(0, 30), seeds(), THRESHOLDS, st.integers(-1000, 1000), st.sampled_from([2.0**-20, 1.0, 64.0]))

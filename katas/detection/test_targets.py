@@ -58,8 +58,7 @@ def loss_by_loops(logits, deltas, anchors, matched, gt_boxes, gt_labels, alpha=0
 
 
 def expect_losses(got, expected, law):
-    expected = [torch.as_tensor(each, dtype=torch.float64) for each in expected]
-    expect_close([got.classification, got.regression], expected, law)
+    expect_close(got, [torch.as_tensor(each, dtype=torch.float64) for each in expected], law)
 
 
 def example(matched):
@@ -180,6 +179,7 @@ def test_gradients_are_those_of_the_formula():
         ("gt_labels", [ANCHORS[:2]] * 2, [torch.tensor([1, 0]), torch.tensor([1, 2])]),
         ("gt_labels", [ANCHORS[:2]] * 2, [torch.tensor([-1, 0]), torch.tensor([1, 0])]),
     ],
+    ids=["one list of boxes for two images", "three lists of labels for two images", "label 2 of 2", "label -1"],
 )
 def test_truths_that_do_not_fit_are_refused(name, boxes, labels):
     logits, deltas, anchors, matched, *_ = example([1, -1, -2])

@@ -111,10 +111,11 @@ def test_the_first_stages_are_frozen_and_every_batch_norm_is(frozen_stages):
     backbone = ResNetBackbone("resnet18", frozen_stages=frozen_stages)
     stages = ["conv1", "layer1", "layer2", "layer3", "layer4"]
     for name, parameter in backbone.named_parameters():
+        assert name.split(".")[0] in stages, f"{name} is a parameter; a FrozenBatchNorm2d has only buffers"
         trains = stages.index(name.split(".")[0]) >= frozen_stages
         assert (
             parameter.requires_grad == trains
-        ), f"with {frozen_stages} frozen stages {name} {'trains' if trains else 'is frozen'}"
+        ), f"with frozen_stages={frozen_stages}, {name} should have requires_grad {trains}"
     norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
     assert len(norms) == 20, f"all 20 batch norms are FrozenBatchNorm2d, not {len(norms)}"
 

@@ -21,14 +21,13 @@ from katas.lab.trees import annotation_checks
 def expect_close(got, expected, law: str, **tolerances) -> None:
     """`torch.testing.assert_close`, with the law that broke, what came out and what was expected."""
     __tracebackhide__ = True
-    got_leaves, expected_leaves = _comparable(got, expected, law)
-    for got_leaf, expected_leaf in zip(got_leaves, expected_leaves, strict=True):
+    for where, got_leaf, expected_leaf in _pairs(got, expected, law):
         if got_leaf.is_floating_point() and (got_leaf.isnan() & ~expected_leaf.isnan()).any():
-            _broken(law, got_leaf, expected_leaf, "NaN came out where a number was expected")
+            _broken(law + where, got_leaf, expected_leaf, "NaN came out where a number was expected")
         try:
             torch.testing.assert_close(got_leaf, expected_leaf, equal_nan=True, check_device=False, **tolerances)
         except AssertionError as error:
-            _broken(law, got_leaf, expected_leaf, _difference(str(error)))
+            _broken(law + where, got_leaf, expected_leaf, _difference(got_leaf, expected_leaf, str(error)))
 
 
 def expect_equal(got, expected, law: str) -> None:
@@ -37,7 +36,8 @@ def expect_equal(got, expected, law: str) -> None:
     expect_close(got, expected, law, rtol=0, atol=0)
 
 
-def _comparable(got, expected, law: str) -> tuple[list[Tensor], list[Tensor]]:
+def _pairs(got, expected, law: str, where: str = "") -> list[tuple[str, Tensor, Tensor]]:
+    """(where in the result, got, expected) for every tensor or number of the result."""
     __tracebackhide__ = True
     if isinstance(got, Tensor):
         if not isinstance(expected, Tensor):
@@ -46,16 +46,20 @@ def _comparable(got, expected, law: str) -> tuple[list[Tensor], list[Tensor]]:
             _broken(law, got, expected, f"shape {tuple(got.shape)} came out, not {tuple(expected.shape)}")
         if got.dtype != expected.dtype:
             _broken(law, got, expected, f"dtype {got.dtype} came out, not {expected.dtype}")
-        return [got.detach()], [expected.detach().to(got.device)]
+        return [(where, got.detach(), expected.detach().to(got.device))]
     if isinstance(got, bool | int | float | np.generic):
-        return [torch.tensor(got)], [torch.as_tensor(expected, dtype=torch.tensor(got).dtype)]
+        dtype = torch.float64 if isinstance(got, float | np.floating) else torch.tensor(got).dtype
+        return [(where, torch.tensor(got, dtype=dtype), torch.as_tensor(expected, dtype=dtype))]
     if not isinstance(got, list | tuple | dict):
         _broken(law, got, expected, f"a {type(got).__name__} came out")
     if len(got) != len(expected):
         _broken(law, got, expected, f"{len(got)} came out, not {len(expected)}")
-    keys = list(expected) if isinstance(got, dict) else range(len(got))
-    pairs = [_comparable(got[key], expected[key], law) for key in keys]
-    return [leaf for left, _ in pairs for leaf in left], [leaf for _, right in pairs for leaf in right]
+    if isinstance(got, dict) and set(got) != set(expected):
+        _broken(law, got, expected, f"the keys {sorted(got)} came out, not {sorted(expected)}")
+    keys = list(got) if isinstance(got, dict) else range(len(got))
+    names = getattr(got, "_fields", keys)
+    found = [_pairs(got[key], expected[key], law, f"{where} [{name}]") for key, name in zip(keys, names, strict=True)]
+    return [pair for pairs in found for pair in pairs]
 
 
 def _shape_of(numbers, got: Tensor) -> tuple[int, ...]:
@@ -63,7 +67,9 @@ def _shape_of(numbers, got: Tensor) -> tuple[int, ...]:
     return tuple(got.shape) if 0 in shape and got.numel() == 0 else shape  # [] stands for any empty tensor
 
 
-def _difference(message: str) -> str:
+def _difference(got: Tensor, expected: Tensor, message: str) -> str:
+    if got.dim() == 0:
+        return f"off by {abs(float(got) - float(expected)):.3g}"
     lines = [line for line in message.splitlines() if line.startswith(("Mismatched", "Greatest absolute", "Expected"))]
     return "; ".join(lines) or message
 
@@ -73,11 +79,11 @@ def _broken(law: str, got, expected, difference: str):
     raise AssertionError(f"{law}\n  got       {show(got)}\n  expected  {show(expected)}\n  {difference}")
 
 
-def show(value, limit: int = 400) -> str:
+def show(value, limit: int = 240) -> str:
     """A value in few characters: numbers rounded, shape and dtype told where it is a tensor of any size."""
     if isinstance(value, Tensor):
         text = " ".join(repr(_rounded(value.detach().tolist())).split())
-        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape) if value.dim() else ''}".strip()
         text = text if len(text) <= limit else text[:limit] + " …"
         return f"{text}   {kind}"
     text = repr(value)
@@ -87,7 +93,7 @@ def show(value, limit: int = 400) -> str:
 def _rounded(numbers):
     if isinstance(numbers, list):
         return [_rounded(number) for number in numbers]
-    return float(f"{numbers:.7g}") if isinstance(numbers, float) else numbers
+    return float(f"{numbers:.9g}") if isinstance(numbers, float) else numbers
 
 
 # --- the standing laws ----------------------------------------------------------------------------------------------
@@ -135,6 +141,7 @@ def device_is_followed(fn: Callable, *args, **kwargs) -> None:
         f"{_name(fn)} makes a tensor on the default device, not on the device of its input\n"
         "  say `device=x.device` for every new tensor, or derive it (`x.new_zeros(…)`, `torch.zeros_like(x)`)"
     )
+    fn(*args, **kwargs)  # an error that has nothing to do with devices shows itself here
     device = "cuda" if torch.cuda.is_available() else "cpu"
     moved_args, moved_kwargs = tree_map(
         lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, (args, kwargs)
@@ -142,6 +149,8 @@ def device_is_followed(fn: Callable, *args, **kwargs) -> None:
     with torch.device("cpu" if device == "cuda" else "meta"):
         try:
             result = fn(*moved_args, **moved_kwargs)
+        except IndexError as error:  # an index on the meta device has no numbers: what is read there is garbage
+            raise AssertionError(f"{told}\n  {str(error).splitlines()[0]}") from None
         except (RuntimeError, NotImplementedError, TypeError) as error:
             if any(words in str(error) for words in _READ_OR_MOVED):
                 return

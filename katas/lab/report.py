@@ -1,6 +1,7 @@
 """What a learner reads when a spec is red: one sentence for the law, the smallest input, got and expected, the place."""
 
 import re
+import textwrap
 import traceback
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,8 @@ from typing import NamedTuple
 from katas.lab import guards, trees
 
 MOST_LINES = 30  # of any one failure message
-MACHINERY = re.compile(r"^ *\+.*<(built-in method|bound method|function) ")  # pytest's steps that say nothing of the values
+# Of pytest's explanation of an assertion: steps that say nothing of the values, tensors at full length, advice.
+MACHINERY = re.compile(r"^ *\+.*(<(built-in method|bound method|function) |tensor\(|Parameter)|^ *Use -v to get|^assert \[\]$")
 
 
 class Place(NamedTuple):
@@ -151,8 +153,7 @@ def smallest_input(error: BaseException) -> str | None:
     for note in getattr(error, "__notes__", []):
         match = re.match(r"(?:Falsifying example|Failing test case): \w+\(\n?(.*?)\n?\)\s*$", note, re.DOTALL)
         if match:
-            lines = [line.strip().rstrip(",") for line in match.group(1).splitlines()]
-            return "\n".join(line for line in lines if line and not line.startswith("self="))
+            return textwrap.dedent(match.group(1)).rstrip().removesuffix(",")
     return None
 
 

@@ -39,7 +39,7 @@ def giou_loss(boxes1: Float[Tensor, "N 4"], boxes2: Float[Tensor, "N 4"]) -> Flo
     in areas, where the hull is the smallest box that encloses both. Unlike 1 - IoU it still has a slope when
     the boxes do not overlap: they are pulled together. The loss does not depend on the unit of length. A
     fraction whose denominator is 0 counts as 0: two boxes without area cost 1 if their hull has no area
-    either. Values and gradients are finite for all boxes with x1 <= x2 and y1 <= y2, also for those of zero
+    either. Values and gradients are finite for boxes of any usual size with x1 <= x2 and y1 <= y2, also of zero
     width or height.
 
     Source: Rezatofighi et al., Generalized Intersection over Union (arXiv 1902.09630).
