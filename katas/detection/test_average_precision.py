@@ -253,6 +253,13 @@ def test_all_figures_equal_those_of_pycocotools(images):
             expect_close(figure, reference, f"{name} of scenes({seed}, {images}) as pycocotools", rtol=0, atol=1e-12)
 
 
+def test_a_detection_of_exactly_32_by_32_is_small_and_medium():
+    # It finds nothing, and comes first: wrong in both ranges, before the one object that each has is found.
+    detections = found((500, 0, 532, 32, 0.9), (0, 0, 10, 10, 0.8), (200, 0, 240, 40, 0.7))
+    figures = judge(detections, objects((0, 0, 10, 10), (200, 0, 240, 40)))
+    expect_close([figures.ap_small, figures.ap_medium], [0.5, 0.5], "both ends of an area range belong to it")
+
+
 def test_float32_boxes_are_compared_in_float64():
     # 4096 · 2049 = 8392704 of 4097 · 4097 = 16785409 is a little less than half; float32 loses the last 1.
     detections = Detections(torch.tensor([[0.0, 0, 4096, 2049]]), torch.tensor([0.9]), torch.tensor([1]))

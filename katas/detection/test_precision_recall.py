@@ -138,6 +138,32 @@ def test_average_precision_is_the_area_under_the_interpolated_curve():
     expect_close(got, {5: 6.5 / 11}, "the mean at recall 0, 0.1, …, 1")
 
 
+def test_an_overlap_exactly_at_the_threshold_is_enough():
+    # 4 × 2 and 2 × 2, one inside the other: IoU 1/2.
+    got = voc_average_precision([found((0, 2, 0.7))], [objects((0, 4))], iou_threshold=0.5)
+    expect_close(got, {5: 1.0}, "IoU 0.5 is at least 0.5")
+
+
+def test_a_second_detection_of_an_object_is_wrong_and_does_not_try_the_next_best():
+    # The second detection overlaps the left object by 5/7 and the right one by 4/8, enough for both; left is taken.
+    got = voc_average_precision([found((0, 6, 0.9), (1, 7, 0.8))], [objects((0, 6), (3, 9))])
+    expect_close(got, {5: 0.5}, "one of two objects found; the second detection is wrong")
+
+
+def test_of_two_objects_with_equal_overlap_the_first_listed_is_looked_at():
+    # The better detection overlaps both objects by 3/5. It takes the first listed; the other detection wants (0, 4).
+    detections = [found((1, 5, 0.9), (0, 4, 0.8))]
+    expect_close(voc_average_precision(detections, [objects((0, 4), (2, 6))]), {5: 0.5}, "the first listed is taken")
+    expect_close(voc_average_precision(detections, [objects((2, 6), (0, 4))]), {5: 1.0}, "the first listed is taken")
+
+
+def test_difficult_objects_are_neither_asked_for_nor_punished():
+    # The two best detections lie on the difficult object: they are left out, and the third is right: precision 1.
+    truth = objects((0, 4), (10, 14), difficult=[True, False])
+    got = voc_average_precision([found((0, 4, 0.9), (0, 4, 0.8), (10, 14, 0.7))], [truth])
+    expect_close(got, {5: 1.0}, "one object to find, and found; the difficult one does not count")
+
+
 # --- laws -----------------------------------------------------------------------------------------------------------
 
 
@@ -224,30 +250,11 @@ def test_no_detections_give_an_empty_curve_and_average_precision_zero():
         expect_close(got, {5: 0.0}, "an object and no detection")
 
 
-def test_an_overlap_exactly_at_the_threshold_is_enough():
-    # 4 × 2 and 2 × 2, one inside the other: IoU 1/2.
-    got = voc_average_precision([found((0, 2, 0.7))], [objects((0, 4))], iou_threshold=0.5)
-    expect_close(got, {5: 1.0}, "IoU 0.5 is at least 0.5")
-
-
-def test_a_second_detection_of_an_object_is_wrong_and_does_not_try_the_next_best():
-    # The second detection overlaps the left object by 5/7 and the right one by 4/8, enough for both; left is taken.
-    got = voc_average_precision([found((0, 6, 0.9), (1, 7, 0.8))], [objects((0, 6), (3, 9))])
-    expect_close(got, {5: 0.5}, "one of two objects found; the second detection is wrong")
-
-
-def test_of_two_objects_with_equal_overlap_the_first_listed_is_looked_at():
-    # The better detection overlaps both objects by 3/5. It takes the first listed; the other detection wants (0, 4).
-    detections = [found((1, 5, 0.9), (0, 4, 0.8))]
-    expect_close(voc_average_precision(detections, [objects((0, 4), (2, 6))]), {5: 0.5}, "the first listed is taken")
-    expect_close(voc_average_precision(detections, [objects((2, 6), (0, 4))]), {5: 1.0}, "the first listed is taken")
-
-
-def test_difficult_objects_are_neither_asked_for_nor_punished():
-    # The two best detections lie on the difficult object: they are left out, and the third is right: precision 1.
-    truth = objects((0, 4), (10, 14), difficult=[True, False])
-    got = voc_average_precision([found((0, 4, 0.9), (0, 4, 0.8), (10, 14, 0.7))], [truth])
-    expect_close(got, {5: 1.0}, "one object to find, and found; the difficult one does not count")
+def test_float32_boxes_are_compared_in_float64():
+    # 4096 · 2049 = 8392704 of 4097 · 4097 = 16785409 is a little less than half; float32 loses the last 1.
+    detections = Detections(torch.tensor([[0.0, 0, 4096, 2049]]), torch.tensor([0.9]), torch.tensor([1]))
+    truth = GroundTruth(torch.tensor([[0.0, 0, 4097, 4097]]), torch.tensor([1]))
+    expect_close(voc_average_precision([detections], [truth]), {1: 0.0}, "IoU 0.49999997 is less than 0.5")
 
 
 def test_a_class_without_objects_to_find_does_not_appear():

@@ -330,6 +330,13 @@ def test_every_epoch_trains_in_training_mode_and_is_told():
     assert epochs == [0, 1, 2], f"on_epoch is called after each epoch, counted from 0: {epochs}"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: with one device everything is on it")
+def test_batches_are_moved_to_the_device_of_the_model():
+    model = Slope().cuda()
+    trained(model, batches(1.0, 2.0), epochs=1)
+    assert model.w.is_cuda, "the model stays where it was; the batches came from the CPU"
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_stops_training_before_it_does_harm(bad):
     model, good = Slope(), Slope()
