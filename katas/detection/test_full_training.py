@@ -5,6 +5,7 @@ Digit scenes need no data. VOC 2007 needs `--data DIR` (or `--download`). Pictur
 runs/detection/; stop a check with Ctrl-C, and what it has so far stays there.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,10 @@ def test_digit_scenes(device, run_dir, metrics, progress, budget):
         found = evaluate_detector(model, test)
     recorder.row(steps, epoch="end", ap=found.ap, ap50=found.ap50)
     draw_detections(model, test, run_dir / "detections.png")
-    # MEASURED
+    # AP / AP50 of right code, seeds 0 to 2: 0.812 / 0.973, 0.821 / 0.975, 0.823 / 0.972.
+    # The same weights used wrongly, seeds 0 and 1: suppressed across classes 0.797, 0.807 / 0.951, 0.955; evaluated in
+    # training mode 0.767 / 0.957, 0.947; deltas not decoded 0.21 / 0.70; ratio inverted 0.14 / 0.95; anchors in
+    # another order than the rows 0.00 / 0.00; columns before rows 0.01 / 0.02.
     assert found.ap50 >= 0.96, f"AP50 on unseen digits and backgrounds: {found.ap50:.3f}"
     assert found.ap >= 0.80, f"AP on unseen digits and backgrounds: {found.ap:.3f}"
 
@@ -152,7 +156,7 @@ def test_sixteen_scenes_are_learnt_by_heart(device, run_dir, metrics, progress, 
         recorder.on_epoch(epochs - 1)
         found = evaluate_detector(model, train)
     draw_detections(model, train, run_dir / "detections.png")
-    # OVERFIT
+    # right code reaches 1.000 (seed 0); an untrained head 0.000, as no score is above the threshold
     assert found.ap50 >= 0.95, f"AP50 on the very scenes it was trained on: {found.ap50:.3f}"
 
 
@@ -199,7 +203,7 @@ def voc_loader(photographs, *, train: bool) -> DataLoader:
         VOC_BATCH_SIZE,
         shuffle=train,
         collate_fn=easy_objects if train else all_objects,
-        num_workers=4,
+        num_workers=min(4, os.cpu_count() or 1),
         persistent_workers=train,
     )
 
