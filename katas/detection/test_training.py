@@ -127,6 +127,8 @@ def test_the_backbones_defaults_and_limits():
     for frozen_stages in (-1, 6):
         with pytest.raises(ValueError, match="frozen_stages"):
             ResNetBackbone(frozen_stages=frozen_stages)
+    with pytest.raises((ValueError, KeyError)):
+        ResNetBackbone(weights="no such weights")
 
 
 # --- the model ---
@@ -142,12 +144,47 @@ def test_worked_example_of_the_anchors_of_the_model():
     expect_close(anchors[3][0], [0.0, 0, 32, 32], "P7 has twice the stride of P6")
 
 
-def test_anchors_are_four_strides_large_and_of_nine_shapes_by_default():
-    anchors = RetinaNet(TwoMaps(), [6, 8], 2, strides=(4, 8), out_channels=3)(IMAGES)[1]
+class ThreeMaps(nn.Module):
+    def forward(self, images):
+        return [images[:, :1, ::stride, ::stride] for stride in (8, 16, 32)]
+
+
+def test_the_defaults_of_the_model_are_those_of_the_paper():
+    model = RetinaNet(ThreeMaps(), [1, 1, 1], 2)
+    _, anchors = model(torch.rand(1, 3, 64, 128))
     rows = [len(level) for level in anchors]
-    assert rows == [540, 135, 54, 18], f"three scales × three ratios at each place, not {rows}"
-    size = (anchors[1][3, 2:] - anchors[1][3, :2]).tolist()  # ratio 1, scale 1, on the level of stride 8
-    expect_close(size, [32.0, 32.0], "the middle ratio's first scale is a square of four strides")
+    assert rows == [
+        1152,
+        288,
+        72,
+        18,
+        9,
+    ], f"strides 8, 16, 32, 64, 128 with nine anchors at a place: not {rows}"
+    for level, stride in zip(anchors, (8, 16, 32, 64, 128)):
+        expect_close(
+            level[:9, :2] + level[:9, 2:], torch.full((9, 2), float(stride)), "the first is half a stride in"
+        )
+        width, height = (level[:9, 2:] - level[:9, :2]).unbind(dim=1)
+        areas = [(4 * stride * scale) ** 2 for scale in (1, 2 ** (1 / 3), 2 ** (2 / 3))]
+        expect_close(
+            width * height,
+            3 * areas,
+            "three scales within an octave, from four strides on",
+            rtol=1e-4,
+            atol=0,
+        )
+        expect_close(
+            height / width, [0.5] * 3 + [1.0] * 3 + [2.0] * 3, "ratios 1/2, 1 and 2", rtol=1e-4, atol=0
+        )
+    assert (model.pyramid.p7.out_channels, len(model.head.cls_subnet)) == (
+        256,
+        8,
+    ), "256 channels, four convolutions"
+
+
+def test_the_prior_probability_reaches_the_head():
+    model = RetinaNet(ThreeMaps(), [1, 1, 1], 2, out_channels=3, prior_probability=0.2)
+    expect_close(model.head.cls_logits.bias.sigmoid(), torch.full((18,), 0.2), "the prior that was asked for")
 
 
 def test_the_backbone_sees_normalised_images():
@@ -310,10 +347,10 @@ def test_a_long_gradient_is_cut_and_its_length_told():
     expect_close(got, direction, "the direction stays, over all groups together; each has its rate", **loose)
 
 
-def test_gradients_longer_than_ten_are_cut_by_default():
+def test_by_default_there_is_no_warm_up_and_gradients_are_cut_at_ten():
     model = Slope()
-    trained(model, batches(40.0), epochs=1)
-    expect_close(model.v.item(), -(10**0.5), "the norm becomes 10", rtol=1e-5, atol=0)
+    trained(model, batches(40.0, 40.0), epochs=1)  # no warm-up by default: factors 1 and 1/2
+    expect_close(model.v.item(), -1.5 * 10**0.5, "the norm becomes 10", rtol=1e-5, atol=0)
 
 
 def test_every_epoch_trains_in_training_mode_and_is_told():

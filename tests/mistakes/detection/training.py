@@ -57,14 +57,14 @@ MISTAKES = [
         find="[4 * s for s in self.strides]",
         replace="[s for s in self.strides]",
         why="RetinaNet's smallest anchors are four strides large: 32 pixels at stride 8.",
-        caught_by="test_anchors_are_four_strides_large_and_of_nine_shapes_by_default",
+        caught_by="test_the_defaults_of_the_model_are_those_of_the_paper",
     ),
     Mistake(
         name="scales_and_ratios_exchanged",
         find="scales=self.scales, aspect_ratios=self.aspect_ratios\n",
         replace="scales=self.aspect_ratios, aspect_ratios=self.scales\n",
         why="The number of anchors stays the same, and all their shapes are wrong.",
-        caught_by="test_anchors_are_four_strides_large_and_of_nine_shapes_by_default",
+        caught_by="test_the_defaults_of_the_model_are_those_of_the_paper",
     ),
     Mistake(
         name="anchors_for_transposed_maps",
@@ -218,7 +218,7 @@ MISTAKES = [
         name="checks_the_classification_only",
         find="if not (math.isfinite(classification) and math.isfinite(regression)):",
         replace="if not math.isfinite(classification):",
-        why="Either part can break.",
+        why="Either part of the loss can break; the sum then trains on NaN.",
         caught_by="test_one_bad_part_is_enough_and_both_are_told",
     ),
     Mistake(
@@ -278,4 +278,24 @@ MISTAKES = [
         why="The caller's thresholds must reach the postprocessing.",
         caught_by="test_evaluation_runs_in_evaluation_mode_without_gradients_and_hands_on_options",
     ),
+    Mistake(
+        name="prior_probability_dropped",
+        find="            prior_probability=prior_probability,\n",
+        replace="",
+        why="An argument that is accepted must also be used.",
+        caught_by="test_the_prior_probability_reaches_the_head",
+    ),
 ]
+
+_BUFFER = (
+    "RetinaNet.__init__: self.register_buffer('{0}', torch.tensor({1}).reshape(3, 1, 1), persistent=False) → "
+)
+_BUFFER += "self.register_buffer('{0}', torch.tensor({1}).reshape(3, 1, 1){2})"
+EQUIVALENT = {
+    _BUFFER.format(name, constant, rest): "whether these constants are in the state dict is left open"
+    for name, constant in (("mean", "IMAGE_MEAN"), ("std", "IMAGE_STD"))
+    for rest in ("", ", persistent=True")
+} | {
+    "RetinaNet.forward: feature.shape[-2:] → feature.shape[+2:]": "maps have four axes",
+    "RetinaNet.detect: images.shape[-2:] → images.shape[+2:]": "a batch of images has four axes",
+}
