@@ -98,7 +98,7 @@ MISTAKES = [
         name="clipped_to_width_and_height",
         find="anchors[anchor_idxs]), image_size)",
         replace="anchors[anchor_idxs]), image_size[::-1])",
-        why="image_size is (height, width).",
+        why="image_size is (height, width): x is limited by the width, which comes second.",
         caught_by="test_boxes_are_clipped_to_height_and_width",
     ),
     Mistake(
