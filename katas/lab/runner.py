@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -240,8 +241,23 @@ def kata_of_node(nodeid: str) -> tuple[str, str] | None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
     on_request = any(item.get_closest_marker(kind) for kind in ON_REQUEST)
-    with trees.annotation_checks(not on_request):
+    with trees.annotation_checks(not on_request), _one_thread(not on_request):
         return (yield)
+
+
+@contextmanager
+def _one_thread(on: bool):
+    """The tensors of a spec are tiny: on a busy machine several threads only wait for each other (20 times slower)."""
+    torch = sys.modules.get("torch")
+    if not on or torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.hookimpl(tryfirst=True)
