@@ -1,0 +1,35 @@
+"""The forward process: any amount of noise in one step.
+
+Adding a little Gaussian noise t times is the same as adding a lot once, so training can jump to any timestep.
+"""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def extract(values: Float[Tensor, " T"], t: Int64[Tensor, " B"], x: Float[Tensor, "B *shape"]) -> Tensor:
+    """`values[t]`, one number for each sample of the batch, shaped (B, 1, ..., 1) so that it multiplies `x`.
+
+    The result has as many dimensions as `x`, and the dtype of `x`: schedules are kept in float64, images in
+    float32.
+    """
+    raise NotImplementedError
+
+
+def q_sample(
+    x_start: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """Clean samples as they are at timestep t, each with its own t:
+
+        x_t = sqrt(alphas_cumprod[t]) * x_start + sqrt(1 - alphas_cumprod[t]) * noise
+
+    Samples of any rank, from (B,) on; the result has the dtype of `x_start`, whatever that of
+    `alphas_cumprod`. If `x_start` and `noise` have variance 1, so has x_t.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239).
+    """
+    raise NotImplementedError

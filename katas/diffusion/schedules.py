@@ -1,0 +1,86 @@
+"""Noise schedules: how much of the image is left at every timestep.
+
+Everything in diffusion follows from one decreasing list of numbers, alphas_cumprod: the share of the signal's
+variance that is left at timestep t. A schedule is a way to choose it. Timesteps are counted from 0 to T - 1,
+as in diffusers; timestep 0 already carries a little noise.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+
+def linear_beta_schedule(
+    num_timesteps: int,
+    *,
+    beta_start: float | int = 1e-4,
+    beta_end: float | int = 0.02,
+    max_beta: float | int = 0.999,
+) -> Float64[Tensor, " T"]:
+    """Betas that grow evenly from the first to the last, T = `num_timesteps` of them, in float64.
+
+    `beta_start` and `beta_end` are meant for T = 1000. For any other T both are multiplied by 1000 / T, so
+    that about as much noise is added in total; whatever then exceeds `max_beta` is cut to `max_beta`. T = 1
+    has the first beta only. Raises a ValueError that names `num_timesteps` if it is less than 1.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239); the factor is that of the
+    code of Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672).
+    """
+    raise NotImplementedError
+
+
+def cosine_beta_schedule(
+    num_timesteps: int, *, s: float | int = 0.008, max_beta: float | int = 0.999
+) -> Float64[Tensor, " T"]:
+    """Betas for which what is left of the signal falls like a squared cosine, in float64.
+
+        f(u) = cos(pi / 2 * (u + s) / (1 + s))**2               u from 0, clean, to 1, all noise
+        beta_t = 1 - f((t + 1) / T) / f(t / T), at most max_beta        t = 0 ... T - 1
+
+    The offset `s` keeps the first betas from being tiny; `max_beta` keeps a little signal at the end, where f
+    is 0. Raises a ValueError that names `num_timesteps` if it is less than 1.
+
+    Source: Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672).
+    """
+    raise NotImplementedError
+
+
+def sigmoid_beta_schedule(
+    num_timesteps: int,
+    *,
+    start: float | int = -3,
+    end: float | int = 3,
+    tau: float | int = 1,
+    max_beta: float | int = 0.999,
+) -> Float64[Tensor, " T"]:
+    """Betas for which what is left of the signal falls like a sigmoid, in float64.
+
+        g(u) = sigmoid((start + u * (end - start)) / tau)        u from 0, clean, to 1, all noise
+        f(u) = (g(1) - g(u)) / (g(1) - g(0))                      so f(0) = 1 and f(1) = 0
+        beta_t = 1 - f((t + 1) / T) / f(t / T), at most max_beta        t = 0 ... T - 1
+
+    A larger `tau` makes it straighter. Raises a ValueError that names `num_timesteps` if it is less than 1.
+
+    Source: Jabri et al., Scalable Adaptive Computation for Iterative Generation (arXiv 2212.11972), and Chen,
+    On the Importance of Noise Scheduling for Diffusion Models (arXiv 2301.10972).
+    """
+    raise NotImplementedError
+
+
+def alphas_cumprod(betas: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """What is left of the signal's variance after timestep t: the product of 1 - beta_s over s = 0 ... t.
+
+    Source: Ho et al. (arXiv 2006.11239), who write it as alpha-bar.
+    """
+    raise NotImplementedError
+
+
+def snr(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """Signal-to-noise ratio: the variance of the signal that is left over that of the noise,
+    `alphas_cumprod / (1 - alphas_cumprod)`.
+
+    Source: Kingma et al., Variational Diffusion Models (arXiv 2107.00630).
+    """
+    raise NotImplementedError

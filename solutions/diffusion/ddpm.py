@@ -1,0 +1,83 @@
+"""DDPM: walk back, one timestep at a time, adding a little fresh noise after each step.
+
+A sampler needs nothing but a function that predicts the noise in x at timestep t: a trained network, a guided
+one, or an exact formula.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from .forward_process import extract
+from .parametrization import x_start_from_noise
+from .posterior import posterior_variances, q_posterior_mean_variance
+
+
+def fixed_large_variances(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """The larger of the two fixed choices of the reverse variance: beta_t, for t = 0 ... T - 1.
+
+    It is exact for data that is standard normal; `posterior_variances`, the smaller one, for data that is a
+    single point.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239).
+    """
+    return 1 - alphas_cumprod / torch.cat((alphas_cumprod.new_ones(1), alphas_cumprod[:-1]))
+
+
+def p_sample(
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    pred_noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+    *,
+    noise: Float[Tensor, "B *shape"],
+    variances: Float[Tensor, " T"] | None = None,
+    clip: float | int | None = None,
+) -> Float[Tensor, "B *shape"]:
+    """One step back, from timestep t to t - 1, for each sample at its own t.
+
+    `pred_noise` gives a guess of the clean sample, which with `clip` is cut to [-clip, clip], element by
+    element. The result is the mean of q(x_(t-1) | x_t, x_start) at that guess, plus `noise` times the square
+    root of `variances[t]` (None: those of `posterior_variances`). At t = 0 nothing is added, whatever the
+    variances: the result is the guess.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), algorithm 2.
+    """
+    if variances is None:
+        variances = posterior_variances(alphas_cumprod)
+    x_start = x_start_from_noise(x_t, t, pred_noise, alphas_cumprod)
+    if clip is not None:
+        x_start = x_start.clamp(-clip, clip)
+    mean = q_posterior_mean_variance(x_start, x_t, t, alphas_cumprod).mean
+    not_last = (t > 0).reshape(-1, *[1] * (x_t.dim() - 1))
+    return mean + not_last * extract(variances, t, x_t).sqrt() * noise
+
+
+@torch.no_grad()
+def p_sample_loop(
+    predict_noise: Callable[[Tensor, Tensor], Tensor],
+    x_T: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+    *,
+    generator: torch.Generator,
+    variances: Float[Tensor, " T"] | None = None,
+    clip: float | int | None = None,
+    on_step: Callable[[int, Tensor], None] | None = None,
+) -> Float[Tensor, "B *shape"]:
+    """From pure noise `x_T` to samples: `p_sample` at t = T - 1, T - 2, ..., 0.
+
+    `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). The fresh noise, independent
+    for every step and element, comes from `generator` alone. After each step `on_step(t, x)` is called with t
+    as an int and x the sample at t - 1. No gradient is recorded.
+    """
+    x = x_T
+    for step in reversed(range(len(alphas_cumprod))):  # a recurrence: every step starts from the one before
+        t = torch.full((len(x),), step, dtype=torch.int64, device=x.device)
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        pred_noise = predict_noise(x, t)
+        x = p_sample(x, t, pred_noise, alphas_cumprod, noise=noise, variances=variances, clip=clip)
+        if on_step is not None:
+            on_step(step, x)
+    return x

@@ -1,0 +1,52 @@
+"""Classifier-free guidance: exaggerate what the label changes.
+
+A network that was taught with the label and, now and then, without it, gives two predictions. The way from
+the one without to the one with the label is what the label means; going further along it makes samples more
+typical of the label, and more alike.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def drop_labels(
+    labels: Int64[Tensor, " B"], null_label: int, drop_probability: float | int, *, generator: torch.Generator
+) -> Int64[Tensor, " B"]:
+    """The labels, each replaced by `null_label` with `drop_probability`, independently of the others.
+
+    Probability 0 changes none, 1 all. All randomness comes from `generator`, which is on the device of the
+    labels. Raises a ValueError that names `drop_probability` if it is outside [0, 1].
+
+    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598), algorithm 1.
+    """
+    if not 0 <= drop_probability <= 1:
+        raise ValueError(f"drop_probability must lie in [0, 1], got {drop_probability}")
+    dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < drop_probability
+    return torch.where(dropped, null_label, labels)
+
+
+def guided_noise(
+    model: Callable[[Tensor, Tensor, Tensor], Tensor],
+    x: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    labels: Int64[Tensor, " B"],
+    *,
+    scale: float | int,
+    null_label: int,
+) -> Float[Tensor, "B *shape"]:
+    """The guided prediction: without + scale * (with - without), where with = model(x, t, labels) and without
+    the same model's answer for `null_label`.
+
+    Scale 0 is unconditional, 1 is conditional without guidance, above 1 exaggerates. The model is called
+    once, on a batch twice as large: both answers cost one pass. It holds for predictions of the velocity and
+    of the clean sample too, which are linear in the noise.
+
+    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598); their w is scale - 1.
+    """
+    nulls = torch.full_like(labels, null_label)
+    twice = model(torch.cat((x, x)), torch.cat((t, t)), torch.cat((labels, nulls)))
+    conditional, unconditional = twice.chunk(2)
+    return unconditional + scale * (conditional - unconditional)

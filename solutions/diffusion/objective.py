@@ -1,0 +1,86 @@
+"""The objective: make a noisy sample, ask the network what was added, compare.
+
+One random timestep for each sample of the batch, over the whole range; one mean squared error.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from .forward_process import extract, q_sample
+
+
+def sample_timesteps(
+    batch_size: int, num_timesteps: int, *, generator: torch.Generator
+) -> Int64[Tensor, " {batch_size}"]:
+    """One timestep for each sample, independent and uniform on 0 ... num_timesteps - 1, both ends included.
+
+    All randomness comes from `generator`; the result is on its device.
+    """
+    return torch.randint(num_timesteps, (batch_size,), generator=generator, device=generator.device)
+
+
+def noise_target(
+    x_start: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """What a network that predicts the noise should answer: the noise."""
+    return noise
+
+
+def x_start_target(
+    x_start: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """What a network that predicts the clean sample should answer: the clean sample."""
+    return x_start
+
+
+def v_target(
+    x_start: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """What a network that predicts the velocity should answer:
+
+        v = sqrt(alphas_cumprod[t]) * noise - sqrt(1 - alphas_cumprod[t]) * x_start
+
+    in the dtype of `x_start`.
+
+    Source: Salimans & Ho, Progressive Distillation for Fast Sampling of Diffusion Models (arXiv 2202.00512).
+    """
+    signal, sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
+    return extract(signal, t, x_start) * noise - extract(sigma, t, x_start) * x_start
+
+
+def diffusion_loss(
+    model: Callable[[Tensor, Tensor], Tensor],
+    x_start: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+    *,
+    target: Callable[..., Tensor] = noise_target,
+    weights: Float[Tensor, " T"] | None = None,
+) -> Float[Tensor, " B"]:
+    """The loss of every sample: the squared error of `model(x_t, t)`, averaged over the elements of the
+    sample.
+
+    x_t is `q_sample` of the clean samples with this noise; what the model should answer is `target(x_start,
+    t, noise, alphas_cumprod)`: one of the three targets above. With `weights`, one number a timestep, the
+    loss of a sample is multiplied by the weight of its t. The loss has the dtype of `x_start`; its mean over
+    the batch is what is trained on.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), the simplified objective.
+    """
+    prediction = model(q_sample(x_start, t, noise, alphas_cumprod), t)
+    squared_error = (prediction - target(x_start, t, noise, alphas_cumprod)) ** 2
+    loss = squared_error.reshape(len(t), -1).mean(dim=1)
+    return loss if weights is None else loss * weights[t].to(loss.dtype)

@@ -1,0 +1,94 @@
+"""Noise, clean sample, velocity: three answers to the same question.
+
+Given x_t, knowing one of them is knowing all. They differ in where the network's error hurts: dividing by the
+signal at large t blows up an error in the noise, dividing by the noise at small t one in the clean sample.
+
+With a = sqrt(alphas_cumprod[t]) and s = sqrt(1 - alphas_cumprod[t]), so that a**2 + s**2 = 1:
+
+    x_t = a * x_start + s * noise           v = a * noise - s * x_start
+"""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from .forward_process import extract
+
+
+def x_start_from_noise(
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """The clean sample that makes x_t of this noise: (x_t - s * noise) / a.
+
+    As all six: t for each sample, samples of any rank, the dtype of `x_t`, whatever that of `alphas_cumprod`;
+    finite wherever `alphas_cumprod` lies strictly between 0 and 1.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 15.
+    """
+    a, s = _signal_and_sigma(x_t, t, alphas_cumprod)
+    return (x_t - s * noise) / a
+
+
+def noise_from_x_start(
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    x_start: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """The noise that makes x_t of this clean sample: (x_t - a * x_start) / s."""
+    a, s = _signal_and_sigma(x_t, t, alphas_cumprod)
+    return (x_t - a * x_start) / s
+
+
+def v_from_noise(
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """The velocity, given x_t and the noise: (noise - s * x_t) / a.
+
+    Source: Salimans & Ho, Progressive Distillation for Fast Sampling of Diffusion Models (arXiv 2202.00512).
+    """
+    a, s = _signal_and_sigma(x_t, t, alphas_cumprod)
+    return (noise - s * x_t) / a
+
+
+def v_from_x_start(
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    x_start: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """The velocity, given x_t and the clean sample: (a * x_t - x_start) / s."""
+    a, s = _signal_and_sigma(x_t, t, alphas_cumprod)
+    return (a * x_t - x_start) / s
+
+
+def x_start_from_v(
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    v: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """The clean sample, given x_t and the velocity: a * x_t - s * v. Nothing is divided."""
+    a, s = _signal_and_sigma(x_t, t, alphas_cumprod)
+    return a * x_t - s * v
+
+
+def noise_from_v(
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    v: Float[Tensor, "B *shape"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Float[Tensor, "B *shape"]:
+    """The noise, given x_t and the velocity: s * x_t + a * v. Nothing is divided."""
+    a, s = _signal_and_sigma(x_t, t, alphas_cumprod)
+    return s * x_t + a * v
+
+
+def _signal_and_sigma(x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
+    return extract(alphas_cumprod.sqrt(), t, x_t), extract((1 - alphas_cumprod).sqrt(), t, x_t)

@@ -1,0 +1,68 @@
+"""The posterior: where x came from, if the clean sample were known.
+
+Going back one step is easy for somebody who knows the end of the way: the product of two Gaussians, one
+around what was there before the last noise, one around what the clean sample becomes. The samplers use it
+with a guess of the clean sample.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from .forward_process import extract
+
+
+class Posterior(NamedTuple):
+    """A Gaussian for every sample: the mean has the shape of the samples, the other two are (B, 1, ...,
+    1)."""
+
+    mean: Tensor
+    variance: Tensor
+    log_variance: Tensor
+
+
+def posterior_variances(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """The variance of q(x_(t-1) | x_t, x_start) for t = 0 ... T - 1; x_(-1) is the clean sample.
+
+        beta_t * (1 - abar_(t-1)) / (1 - abar_t)        abar = alphas_cumprod, abar_(-1) = 1, beta_t = 1 -
+        abar_t / abar_(t-1)
+
+    At t = 0 it is 0: the step before is the clean sample itself, and that is known.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 7.
+    """
+    previous = _previous(alphas_cumprod)
+    return (1 - alphas_cumprod / previous) * (1 - previous) / (1 - alphas_cumprod)
+
+
+def q_posterior_mean_variance(
+    x_start: Float[Tensor, "B *shape"],
+    x_t: Float[Tensor, "B *shape"],
+    t: Int64[Tensor, " B"],
+    alphas_cumprod: Float[Tensor, " T"],
+) -> Posterior:
+    """The Gaussian q(x_(t-1) | x_t, x_start), for each sample at its own t.
+
+        mean = sqrt(abar_(t-1)) * beta_t / (1 - abar_t) * x_start
+             + sqrt(1 - beta_t) * (1 - abar_(t-1)) / (1 - abar_t) * x_t
+
+    with the variance of `posterior_variances`. At t = 0 the mean is x_start and the variance is 0; its
+    logarithm would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1 (this
+    needs T >= 2). All three have the dtype of `x_t`, whatever that of `alphas_cumprod`.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equations 6 and 7.
+    """
+    previous = _previous(alphas_cumprod)
+    alphas = alphas_cumprod / previous
+    of_x_start = previous.sqrt() * (1 - alphas) / (1 - alphas_cumprod)
+    of_x_t = alphas.sqrt() * (1 - previous) / (1 - alphas_cumprod)
+    variances = posterior_variances(alphas_cumprod)
+    log_variances = torch.cat((variances[1:2], variances[1:])).log()
+    mean = extract(of_x_start, t, x_t) * x_start + extract(of_x_t, t, x_t) * x_t
+    return Posterior(mean, extract(variances, t, x_t), extract(log_variances, t, x_t))
+
+
+def _previous(alphas_cumprod: Tensor) -> Tensor:
+    return torch.cat((alphas_cumprod.new_ones(1), alphas_cumprod[:-1]))

@@ -1,0 +1,189 @@
+"""The U-Net: from a noisy image and its timestep to a prediction of the same shape.
+
+Down to see the whole, up again to draw; what was seen on the way down is handed across at each size. Every
+block is told the timestep and the label.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, Real
+from torch import Tensor, nn
+
+from .time_embedding import timestep_embedding
+
+
+class ResBlock(nn.Module):
+    """Two 3 x 3 convolutions with a shortcut around them, told the embedding by scale and shift.
+
+        h = conv1(silu(norm1(x)))
+        scale, shift = embedding_layer(silu(embedding)), each (B, out_channels, 1, 1), in this order
+        h = conv2(silu(norm2(h) * (1 + scale) + shift))
+        result = shortcut(x) + h
+
+    `norm1` and `norm2` are `nn.GroupNorm(groups, ...)`, the convolutions keep height and width,
+    `embedding_layer` is an `nn.Linear` to 2 * out_channels, `shortcut` is the identity if the channels stay,
+    and a 1 x 1 convolution if not. The weight and bias of `conv2` start at 0, so that the block starts as its
+    shortcut.
+
+    Source: the residual block of Dhariwal & Nichol, Diffusion Models Beat GANs on Image Synthesis (arXiv
+    2105.05233).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, embedding_channels: int, *, groups: int = 8
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.embedding_layer = nn.Linear(embedding_channels, 2 * out_channels)
+        self.norm2 = nn.GroupNorm(groups, out_channels)
+        self.conv2 = _zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(
+        self, x: Float[Tensor, "B C H W"], embedding: Float[Tensor, "B E"]
+    ) -> Float[Tensor, "B D H W"]:
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.embedding_layer(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        return self.shortcut(x) + h
+
+
+class SelfAttention2d(nn.Module):
+    """Self-attention over all places of the image, with a shortcut around it.
+
+    `norm` (an `nn.GroupNorm(groups, channels)`), then the 1 x 1 convolution `qkv` to 3 * channels: first the
+    queries, then the keys, then the values, each split into `heads` heads of channels / heads consecutive
+    channels. For every head
+
+        attention = softmax(queries · keys / sqrt(channels / heads)) over the places of the keys, times the
+        values
+
+    then the 1 x 1 convolution `proj`, and x is added. The weight and bias of `proj` start at 0, so that the
+    block starts as the identity. Raises a ValueError that names `heads` if it does not divide `channels`.
+
+    Source: Vaswani et al., Attention Is All You Need (arXiv 1706.03762).
+    """
+
+    def __init__(self, channels: int, *, heads: int = 4, groups: int = 8) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"heads must divide channels = {channels}, got {heads}")
+        self.heads = heads
+        self.norm = nn.GroupNorm(groups, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = _zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        batch, channels, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
+        q, k, v = qkv.unbind(dim=1)
+        attention = (q.mT @ k / math.sqrt(channels // self.heads)).softmax(dim=-1)  # (B, heads, query, key)
+        return x + self.proj((v @ attention.mT).reshape(x.shape))
+
+
+class UNet(nn.Module):
+    """A small U-Net for images of any height and width, conditioned on the timestep and, if asked, on a
+    label.
+
+    `channels` has one entry a level, from the full size down; each level halves height and width, rounding
+    up, so sizes need not be multiples of anything. A level has `blocks` ResBlocks on the way down and as many
+    on the way up; levels named in `attention_levels` (0 is the full size) have a SelfAttention2d after each
+    of them; in the middle, at the smallest size, are ResBlock, SelfAttention2d, ResBlock. On the way up the
+    first block of a level also sees what the last one on the way down gave, as further channels.
+
+    The embedding that every ResBlock is told is a two-layer network on `timestep_embedding` of t. With
+    `num_classes` there is a table of num_classes + 1 learnt embeddings, `label_embedding`, whose row for the
+    label is added to it; the last row, `null_label` = num_classes, stands for "no label" and is used where no
+    labels are given. Without `num_classes`, `null_label` is None, and labels are refused with a ValueError
+    that names `labels`.
+
+    The weight and bias of the last convolution, `conv_out`, start at 0: an untrained network predicts 0.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), made small.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: Sequence[int] = (32, 64),
+        blocks: int = 1,
+        attention_levels: Sequence[int] = (),
+        num_classes: int | None = None,
+        heads: int = 4,
+        groups: int = 8,
+    ) -> None:
+        super().__init__()
+        self.time_channels, width = channels[0], 4 * channels[0]
+        first, second = nn.Linear(self.time_channels, width), nn.Linear(width, width)
+        self.time_mlp = nn.Sequential(first, nn.SiLU(), second)
+        self.null_label = num_classes
+        if num_classes is not None:
+            self.label_embedding = nn.Embedding(num_classes + 1, width)
+
+        def level_of(index: int, first_in: int) -> nn.ModuleList:
+            out, layers = channels[index], nn.ModuleList()
+            for block in range(blocks):
+                layers.append(ResBlock(first_in if block == 0 else out, out, width, groups=groups))
+                if index in attention_levels:
+                    layers.append(SelfAttention2d(out, heads=heads, groups=groups))
+            return layers
+
+        last, below = len(channels) - 1, [*channels[1:], channels[-1]]
+        self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.down = nn.ModuleList(level_of(i, channels[max(i - 1, 0)]) for i in range(last + 1))
+        self.shrink = nn.ModuleList(nn.Conv2d(c, c, 3, stride=2, padding=1) for c in channels[:-1])
+        self.middle = nn.ModuleList(
+            (
+                ResBlock(channels[-1], channels[-1], width, groups=groups),
+                SelfAttention2d(channels[-1], heads=heads, groups=groups),
+                ResBlock(channels[-1], channels[-1], width, groups=groups),
+            )
+        )
+        self.up = nn.ModuleList(level_of(i, below[i] + channels[i]) for i in range(last + 1))
+        self.grow = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for c in channels[1:])
+        self.norm_out = nn.GroupNorm(groups, channels[0])
+        self.conv_out = _zeroed(nn.Conv2d(channels[0], in_channels, 3, padding=1))
+
+    def forward(
+        self, x: Float[Tensor, "B C H W"], t: Real[Tensor, " B"], labels: Int64[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B C H W"]:
+        """The prediction for images `x` at timesteps `t`, of the shape and dtype of `x`."""
+        embedding = self._embedding(t, labels, x.dtype)
+        h, seen = self.conv_in(x), []
+        for i, layers in enumerate(self.down):
+            h = _through(layers, self.shrink[i - 1](h) if i else h, embedding)
+            seen.append(h)
+        h = _through(self.middle, h, embedding)
+        for i in reversed(range(len(self.up))):
+            h = _through(self.up[i], torch.cat((h, seen[i]), dim=1), embedding)
+            if i:
+                h = self.grow[i - 1](F.interpolate(h, size=seen[i - 1].shape[-2:], mode="nearest"))
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+    def _embedding(self, t: Tensor, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
+        embedding = self.time_mlp(timestep_embedding(t.to(dtype), self.time_channels))
+        if self.null_label is None:
+            if labels is not None:
+                raise ValueError("labels were given, but the network was made without num_classes")
+            return embedding
+        if labels is None:
+            labels = torch.full(t.shape, self.null_label, device=t.device)
+        return embedding + self.label_embedding(labels)
+
+
+def _through(layers: nn.ModuleList, h: Tensor, embedding: Tensor) -> Tensor:
+    for layer in layers:
+        h = layer(h, embedding) if isinstance(layer, ResBlock) else layer(h)
+    return h
+
+
+def _zeroed(layer: nn.Module) -> nn.Module:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
