@@ -1,0 +1,50 @@
+"""Images of handwritten digits for generation: scikit-learn's 8 × 8 ones, embedded, and MNIST from a data
+folder."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torchvision.datasets import MNIST
+
+NUM_CLASSES = 10
+
+
+class Digits(NamedTuple):
+    """`images` float32 (N, 1, H, W) in [0, 1], `labels` int64 (N,), the digit itself."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class DigitsDataError(Exception):
+    """The data is missing or damaged; the message says what, where, and what to do."""
+
+
+def small_digits(split: str) -> Digits:
+    """scikit-learn's 1,797 digits of 8 × 8 pixels: every fourth one is "test", the others are "train"."""
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    digits = load_digits()
+    chosen = torch.arange(len(digits.target)) % 4 == 3
+    chosen = chosen if split == "test" else ~chosen
+    images = torch.from_numpy(digits.images).float()[chosen] / 16
+    return Digits(images[:, None], torch.from_numpy(digits.target).long()[chosen])
+
+
+def mnist(data_dir: Path | str, split: str, *, download: bool = False) -> Digits:
+    """MNIST, 60,000 digits to train on and 10,000 to test on, of 28 × 28 pixels."""
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    try:
+        data = MNIST(data_dir, train=split == "train", download=download)
+    except (RuntimeError, OSError, ValueError) as error:
+        what = "could not be fetched" if download else "is missing or damaged"
+        folder = Path(data_dir) / "MNIST" / "raw"
+        raise DigitsDataError(
+            f"MNIST {what}: expected its four files in {folder} ({error}). "
+            "Point to another folder with --data DIR, or let it be fetched with --download."
+        ) from error
+    return Digits(data.data[:, None].float() / 255, data.targets.long())
