@@ -48,8 +48,8 @@ def q_posterior_mean_variance(
              + sqrt(1 - beta_t) * (1 - abar_(t-1)) / (1 - abar_t) * x_t
 
     with the variance of `posterior_variances`. At t = 0 the mean is x_start and the variance is 0; its
-    logarithm would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1 (this
-    needs T >= 2). All three have the dtype of `x_t`, whatever that of `alphas_cumprod`.
+    logarithm would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1 (if T
+    is at least 2). All three have the dtype of `x_t`, whatever that of `alphas_cumprod`.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equations 6 and 7.
     """

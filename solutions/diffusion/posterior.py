@@ -49,8 +49,8 @@ def q_posterior_mean_variance(
              + sqrt(1 - beta_t) * (1 - abar_(t-1)) / (1 - abar_t) * x_t
 
     with the variance of `posterior_variances`. At t = 0 the mean is x_start and the variance is 0; its
-    logarithm would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1 (this
-    needs T >= 2). All three have the dtype of `x_t`, whatever that of `alphas_cumprod`.
+    logarithm would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1 (if T
+    is at least 2). All three have the dtype of `x_t`, whatever that of `alphas_cumprod`.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equations 6 and 7.
     """
@@ -59,7 +59,7 @@ def q_posterior_mean_variance(
     of_x_start = previous.sqrt() * (1 - alphas) / (1 - alphas_cumprod)
     of_x_t = alphas.sqrt() * (1 - previous) / (1 - alphas_cumprod)
     variances = posterior_variances(alphas_cumprod)
-    log_variances = torch.cat((variances[1:2], variances[1:])).log()
+    log_variances = torch.cat((variances[:2][-1:], variances[1:])).log()
     mean = extract(of_x_start, t, x_t) * x_start + extract(of_x_t, t, x_t) * x_t
     return Posterior(mean, extract(variances, t, x_t), extract(log_variances, t, x_t))
 
