@@ -110,7 +110,7 @@ def test_extracted_numbers_agree_with_the_definition(case):
     x, t, _ = case
     expected = torch.tensor([LEFT[step] for step in t.tolist()], dtype=torch.float64)
     expected = expected.reshape(-1, *[1] * (x.dim() - 1))
-    expect_equal(extract(ALPHAS_CUMPROD, t, x), expected, "as many dimensions as the samples, of size 1 after the first")
+    expect_equal(extract(ALPHAS_CUMPROD, t, x), expected, "as many dimensions as the samples, (B, 1, ..., 1)")
 
 
 # --- float32 samples, float64 schedule ------------------------------------------------------------------------------

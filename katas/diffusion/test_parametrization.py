@@ -65,8 +65,8 @@ def cases(draw):
     """Samples of rank 1 to 5 at a timestep each. All sizes are equal: a wrong broadcast raises no error."""
     size, rank = draw(st.integers(1, 3)), draw(st.integers(1, 5))
     t = draw(st.lists(st.integers(0, len(LEFT) - 1), min_size=size, max_size=size))
-    generator = torch.Generator().manual_seed(draw(seeds()))
-    return known(*torch.randn(2, *[size] * rank, generator=generator, dtype=torch.float64), t)
+    generator, scale = torch.Generator().manual_seed(draw(seeds())), draw(st.sampled_from([1, 30]))
+    return known(*scale * torch.randn(2, *[size] * rank, generator=generator, dtype=torch.float64), t)
 
 
 def linear_schedule(T=1000):
@@ -101,7 +101,7 @@ def test_by_hand(convert):
 
 
 @every_conversion
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(case=cases())
 def test_there_and_back(convert, case):
     given, wanted = CONVERSIONS[convert]
@@ -114,7 +114,7 @@ def test_there_and_back(convert, case):
 
 
 @every_conversion
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(case=cases())
 def test_conversions_agree_with_the_definition(convert, case):
     given, wanted = CONVERSIONS[convert]

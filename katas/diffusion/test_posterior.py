@@ -16,7 +16,7 @@ from katas.diffusion.posterior import Posterior, posterior_variances, q_posterio
 from katas.lab.laws import STANDING_LAWS, expect_close, gradients_are_right
 from katas.lab.strategies import seeds
 
-BETAS = [0.0001, 0.3, 0.05, 0.6, 0.2, 0.95]
+BETAS = [0.0001, 0.3, 0.05, 0.6, 0.00002, 0.95]  # the smallest variance is neither the first nor the last
 # Variances are as small as 1e-5: the default tolerance of 1e-7 would pass an error of a hundredth.
 TIGHT = {"rtol": 1e-9, "atol": 1e-14}
 
@@ -47,7 +47,7 @@ def cases(draw):
     size, rank = draw(st.integers(1, 3)), draw(st.integers(1, 5))
     t = draw(st.lists(st.integers(0, len(BETAS) - 1), min_size=size, max_size=size))
     generator = torch.Generator().manual_seed(draw(seeds()))
-    x_start, x_t = torch.randn(2, *[size] * rank, generator=generator, dtype=torch.float64)
+    x_start, x_t = 5 * torch.randn(2, *[size] * rank, generator=generator, dtype=torch.float64)
     return x_start, x_t, torch.tensor(t)
 
 

@@ -26,7 +26,7 @@ SCHEDULES = [linear_beta_schedule, cosine_beta_schedule, sigmoid_beta_schedule]
 # Any order of the float64 operations agrees to 11 digits; one float32 operation on the way costs all beyond the 7th.
 IN_FLOAT64 = {"rtol": 1e-9, "atol": 1e-12}
 
-lengths = st.integers(1, 60) | st.sampled_from([250, 1000])
+lengths = st.integers(1, 60) | st.sampled_from([250, 1000, 1600])
 max_betas = st.sampled_from([0.999, 0.5, 0.9999, 1])
 shares = tensors(st.integers(1, 8), low=1 / 128, high=127 / 128)  # betas, or alphas_cumprod: strictly between 0 and 1
 
@@ -71,6 +71,12 @@ def test_fewer_timesteps_take_larger_steps():
     # T = 4: 1000 / 4 = 250 times the betas 0.001 and 0.0025, so 0.25 to 0.625 in three steps of 0.125
     got = linear_beta_schedule(4, beta_start=0.001, beta_end=0.0025)
     expect_close(got, [0.25, 0.375, 0.5, 0.625], "both ends times 1000 / T", **IN_FLOAT64)
+
+
+def test_more_timesteps_take_smaller_steps():
+    # T = 4000: a quarter of the published ends
+    expected = [0.000025, 0.005]
+    expect_close(linear_beta_schedule(4000)[[0, -1]], expected, "both ends times 1000 / T", **IN_FLOAT64)
 
 
 def test_a_beta_that_grew_too_large_is_cut():

@@ -27,6 +27,13 @@ MISTAKES = [
         caught_by="test_conversions_agree_with_the_definition",
     ),
     Mistake(
+        name="clean_sample_cut",
+        find="return (x_t - s * noise) / a",
+        replace="return ((x_t - s * noise) / a).clamp(-1, 1)",
+        why="Cutting to the range of images is the sampler's choice; here it would break the way back.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
         name="noise_divided_by_the_signal",
         find="return (x_t - a * x_start) / s",
         replace="return (x_t - a * x_start) / a",

@@ -96,6 +96,13 @@ MISTAKES = [
         caught_by="test_the_logarithm_at_0_is_that_at_1",
     ),
     Mistake(
+        name="all_bounded_by_the_value_at_1",
+        find=LOG,
+        replace="log_variances = variances.clamp(min=variances[1].item()).log()",
+        why="Only t = 0 is replaced: a later variance may be smaller than the one at t = 1.",
+        caught_by="test_the_posterior_agrees_with_conditioning",
+    ),
+    Mistake(
         name="logarithms_shifted",
         find=LOG,
         replace="log_variances = torch.cat((variances[1:], variances[-1:])).log()",

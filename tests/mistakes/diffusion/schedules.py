@@ -26,6 +26,13 @@ MISTAKES = [
         caught_by="test_fewer_timesteps_take_larger_steps",
     ),
     Mistake(
+        name="never_scaled_down",
+        find="scale = 1000 / num_timesteps",
+        replace="scale = max(1, 1000 / num_timesteps)",
+        why="More timesteps than 1000 have to take smaller steps, or they add more noise in total.",
+        caught_by="test_more_timesteps_take_smaller_steps",
+    ),
+    Mistake(
         name="only_the_last_beta_scaled",
         find="scale * beta_start",
         replace="beta_start",

@@ -126,6 +126,13 @@ MISTAKES = [
         caught_by="test_timesteps_do_not_depend_on_their_batch",
     ),
     Mistake(
+        name="cut_at_the_thousandth_timestep",
+        find="angles = t[:, None] * ",
+        replace="angles = t.clamp(max=1000)[:, None] * ",
+        why="Models with more than 1000 timesteps have to tell the later ones apart.",
+        caught_by="test_the_embedding_agrees_with_the_definition",
+    ),
+    Mistake(
         name="small_dim_unchecked",
         find="if dim < 2:",
         replace="if dim < 1:",
