@@ -1,8 +1,8 @@
 """Min-SNR weights: no timestep may dominate.
 
-The three kinds of prediction differ by a factor that depends on the timestep alone. An error of the clean
-sample counts SNR times in the noise and SNR + 1 times in the velocity; cutting the SNR at gamma balances easy
-and hard timesteps, and is the same objective for all three.
+The three kinds of prediction differ by a factor that depends on the timestep alone: the squared error of the
+clean sample, times the SNR, is that of the noise, and times SNR + 1 that of the velocity. Cutting the SNR at
+gamma balances easy and hard timesteps, and with these weights it is the same objective for all three.
 """
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 
 
 def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the noise: min(snr, gamma) / snr. It is 1 where the SNR is at most gamma.
+    """For a network that predicts the noise: min(snr, gamma) / snr.
 
-    Raises a ValueError that names `gamma` if it is not positive; so do the other two.
+    It is 1 where the SNR is at most gamma, an SNR of 0 included. Raises a ValueError that names `gamma` if it
+    is not positive.
 
     Source: Hang et al., Efficient Diffusion Training via Min-SNR Weighting Strategy (arXiv 2303.09556).
     """
@@ -21,10 +22,16 @@ def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) ->
 
 
 def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the clean sample: min(snr, gamma)."""
+    """For a network that predicts the clean sample: min(snr, gamma).
+
+    Raises a ValueError that names `gamma` if it is not positive.
+    """
     raise NotImplementedError
 
 
 def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the velocity: min(snr, gamma) / (snr + 1)."""
+    """For a network that predicts the velocity: min(snr, gamma) / (snr + 1).
+
+    Raises a ValueError that names `gamma` if it is not positive.
+    """
     raise NotImplementedError

@@ -6,6 +6,11 @@ signal at large t blows up an error in the noise, dividing by the noise at small
 With a = sqrt(alphas_cumprod[t]) and s = sqrt(1 - alphas_cumprod[t]), so that a**2 + s**2 = 1:
 
     x_t = a * x_start + s * noise           v = a * noise - s * x_start
+
+All six functions take a timestep for each sample, and samples of any rank, from (B,) on. They are
+differentiable in the samples, and finite wherever `alphas_cumprod` lies strictly between 0 and 1. The result
+has the dtype of `x_t`, whatever that of `alphas_cumprod`; a and s are computed in the dtype of
+`alphas_cumprod` and cast afterwards.
 """
 
 import torch
@@ -22,9 +27,6 @@ def x_start_from_noise(
     alphas_cumprod: Float[Tensor, " T"],
 ) -> Float[Tensor, "B *shape"]:
     """The clean sample that makes x_t of this noise: (x_t - s * noise) / a.
-
-    As all six: t for each sample, samples of any rank, the dtype of `x_t`, whatever that of `alphas_cumprod`;
-    finite wherever `alphas_cumprod` lies strictly between 0 and 1.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 15.
     """

@@ -18,8 +18,8 @@ def linear_beta_schedule(
     beta_start: float | int = 1e-4,
     beta_end: float | int = 0.02,
     max_beta: float | int = 0.999,
-) -> Float64[Tensor, " T"]:
-    """Betas that grow evenly from the first to the last, T = `num_timesteps` of them, in float64.
+) -> Float64[Tensor, " {num_timesteps}"]:
+    """Betas that grow evenly from the first to the last, T = `num_timesteps` of them, computed in float64.
 
     `beta_start` and `beta_end` are meant for T = 1000. For any other T both are multiplied by 1000 / T, so
     that about as much noise is added in total; whatever then exceeds `max_beta` is cut to `max_beta`. T = 1
@@ -33,8 +33,8 @@ def linear_beta_schedule(
 
 def cosine_beta_schedule(
     num_timesteps: int, *, s: float | int = 0.008, max_beta: float | int = 0.999
-) -> Float64[Tensor, " T"]:
-    """Betas for which what is left of the signal falls like a squared cosine, in float64.
+) -> Float64[Tensor, " {num_timesteps}"]:
+    """Betas for which what is left of the signal falls like a squared cosine, computed in float64.
 
         f(u) = cos(pi / 2 * (u + s) / (1 + s))**2               u from 0, clean, to 1, all noise
         beta_t = 1 - f((t + 1) / T) / f(t / T), at most max_beta        t = 0 ... T - 1
@@ -54,14 +54,14 @@ def sigmoid_beta_schedule(
     end: float | int = 3,
     tau: float | int = 1,
     max_beta: float | int = 0.999,
-) -> Float64[Tensor, " T"]:
-    """Betas for which what is left of the signal falls like a sigmoid, in float64.
+) -> Float64[Tensor, " {num_timesteps}"]:
+    """Betas for which what is left of the signal falls like a sigmoid, computed in float64.
 
         g(u) = sigmoid((start + u * (end - start)) / tau)        u from 0, clean, to 1, all noise
         f(u) = (g(1) - g(u)) / (g(1) - g(0))                      so f(0) = 1 and f(1) = 0
         beta_t = 1 - f((t + 1) / T) / f(t / T), at most max_beta        t = 0 ... T - 1
 
-    A larger `tau` makes it straighter. Raises a ValueError that names `num_timesteps` if it is less than 1.
+    A larger `tau` makes f straighter. Raises a ValueError that names `num_timesteps` if it is less than 1.
 
     Source: Jabri et al., Scalable Adaptive Computation for Iterative Generation (arXiv 2212.11972), and Chen,
     On the Importance of Noise Scheduling for Diffusion Models (arXiv 2301.10972).
@@ -70,16 +70,17 @@ def sigmoid_beta_schedule(
 
 
 def alphas_cumprod(betas: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
-    """What is left of the signal's variance after timestep t: the product of 1 - beta_s over s = 0 ... t.
+    """What is left of the signal's variance after timestep t: the product of 1 - beta_i over i = 0 ... t.
 
-    Source: Ho et al. (arXiv 2006.11239), who write it as alpha-bar.
+    Source: Ho et al. (arXiv 2006.11239), who write it as alpha with a bar.
     """
     raise NotImplementedError
 
 
 def snr(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
-    """Signal-to-noise ratio: the variance of the signal that is left over that of the noise,
-    `alphas_cumprod / (1 - alphas_cumprod)`.
+    """The signal-to-noise ratio: what is left of the signal's variance, over the variance of the noise.
+
+        snr = alphas_cumprod / (1 - alphas_cumprod)
 
     Source: Kingma et al., Variational Diffusion Models (arXiv 2107.00630).
     """

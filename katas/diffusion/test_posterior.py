@@ -1,153 +1,181 @@
-"""posterior: the Gaussian q(x_(t-1) | x_t, x_start), for each sample at its own t.
+"""posterior: the Gaussian of the step before, given the noisy sample and the clean one.
 
-Checked against Bayes' rule on two Gaussians: before the last noise, x_(t-1) is spread around what the clean sample becomes;
-x_t then tells where it went. x_(-1) is the clean sample, so alphas_cumprod[-1] counts as 1. Out of scope: learnt variances, skipped
-timesteps.
+The oracle knows no formula for it: it follows the mean and the variance of the chain
+x ← sqrt(1 - beta) x + sqrt(beta) noise, step by step, and conditions the joint Gaussian of two neighbours. Before
+timestep 0 comes the clean sample. Out of scope: guessing the clean sample, sampling.
 """
 
 import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from katas.diffusion.posterior import Posterior, posterior_variances, q_posterior_mean_variance
 from katas.lab.laws import STANDING_LAWS, expect_close, gradients_are_right
-from katas.lab.strategies import tensors
+from katas.lab.strategies import seeds
 
-SCHEDULE = torch.tensor([0.97, 0.9, 0.74, 0.55, 0.31, 0.12, 0.02], dtype=torch.float64)
-T = len(SCHEDULE)
-levels = st.lists(st.integers(1, 999), min_size=2, max_size=8, unique=True).map(
-    lambda numbers: torch.tensor(sorted(numbers, reverse=True), dtype=torch.float64) / 1000
-)
+BETAS = [0.0001, 0.3, 0.05, 0.6, 0.00002, 0.95]  # the smallest variance is neither the first nor the last
+# Variances are as small as 1e-5: the default tolerance of 1e-7 would pass an error of a hundredth.
+TIGHT = {"rtol": 1e-9, "atol": 1e-14}
 
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+schedules = st.lists(st.floats(1e-4, 0.95), min_size=2, max_size=7)
 
 
-def by_bayes(x_start, x_t, t, abar):
-    """Mean and variance by multiplying two Gaussians of x_(t-1): N(sqrt(before) x_start, 1 - before), and the one that
-    x_t = sqrt(alpha) x_(t-1) + sqrt(1 - alpha) noise implies: N(x_t / sqrt(alpha), (1 - alpha) / alpha)."""
-    if t == 0:
-        return x_start, 0.0
-    before, alpha = abar[t - 1], abar[t] / abar[t - 1]
-    prior, likelihood = 1 / (1 - before), alpha / (1 - alpha)  # precisions
-    variance = 1 / (prior + likelihood)
-    return variance * (prior * math.sqrt(before) * x_start + likelihood * x_t / math.sqrt(alpha)), variance
+def left_of(betas):
+    left = [math.prod(1 - beta for beta in betas[: t + 1]) for t in range(len(betas))]
+    return torch.tensor(left, dtype=torch.float64)
+
+
+ALPHAS_CUMPROD = left_of(BETAS)
+
+
+def condition(betas, t, x_start, x_t):
+    """Mean and variance of x_(t-1), given x_t, by the joint Gaussian of both, given x_start."""
+    mean, variance = x_start, 0.0
+    for beta in betas[:t]:
+        mean, variance = math.sqrt(1 - beta) * mean, (1 - beta) * variance + beta
+    next_mean, next_variance = math.sqrt(1 - betas[t]) * mean, (1 - betas[t]) * variance + betas[t]
+    covariance = math.sqrt(1 - betas[t]) * variance
+    return mean + covariance / next_variance * (x_t - next_mean), variance - covariance**2 / next_variance
+
+
+@st.composite
+def cases(draw):
+    """Clean and noisy samples of rank 1 to 5, a timestep each. All sizes are equal: no wrong broadcast raises."""
+    size, rank = draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    t = draw(st.lists(st.integers(0, len(BETAS) - 1), min_size=size, max_size=size))
+    generator = torch.Generator().manual_seed(draw(seeds()))
+    x_start, x_t = 5 * torch.randn(2, *[size] * rank, generator=generator, dtype=torch.float64)
+    return x_start, x_t, torch.tensor(t)
+
+
+def posterior_by_definition(x_start, x_t, t):
+    """Log-variances at t = 0 are those at t = 1."""
+    means = []
+    for clean, noisy, step in zip(x_start, x_t, t.tolist(), strict=True):
+        pairs = zip(clean.flatten().tolist(), noisy.flatten().tolist(), strict=True)
+        means.append([condition(BETAS, step, a, b)[0] for a, b in pairs])
+    variances = torch.tensor([condition(BETAS, step, 0.0, 0.0)[1] for step in t.tolist()], dtype=torch.float64)
+    logs = [math.log(condition(BETAS, max(step, 1), 0.0, 0.0)[1]) for step in t.tolist()]
+    ones = (-1, *[1] * (x_t.dim() - 1))
+    means = torch.tensor(means, dtype=torch.float64).reshape(x_t.shape)
+    return means, variances.reshape(ones), torch.tensor(logs, dtype=torch.float64).reshape(ones)
 
 
 # --- worked examples ------------------------------------------------------------------------------------------------
 
 
+def test_a_posterior_by_hand():
+    # abar 0.64, then 0.16: alpha = 0.16 / 0.64 = 0.25, beta = 0.75.
+    # 0.8 * 0.75 / 0.84 = 5/7 of x_start, 0.5 * 0.36 / 0.84 = 3/14 of x_t, variance 0.75 * 0.36 / 0.84 = 9/28
+    left = torch.tensor([0.64, 0.16], dtype=torch.float64)
+    x_start, x_t = torch.tensor([[1.4, 0.0]]).double(), torch.tensor([[2.8, 14.0]]).double()
+    got = q_posterior_mean_variance(x_start, x_t, torch.tensor([1]), left)
+    assert isinstance(got, Posterior), f"a Posterior with mean, variance and log_variance, not a {type(got).__name__}"
+    expect_close(got.mean, [[1 + 0.6, 3]], "5/7 of the clean sample and 3/14 of the noisy one")
+    expect_close((got.variance, got.log_variance), ([[9 / 28]], [[math.log(9 / 28)]]), "9/28 and its logarithm")
+
+
 def test_variances_by_hand():
-    # abar 0.8, 0.4, 0.1: betas 0.2, 0.5, 0.75.  0.5 * 0.2 / 0.6 = 1/6 and 0.75 * 0.6 / 0.9 = 1/2
-    got = posterior_variances(torch.tensor([0.8, 0.4, 0.1], dtype=torch.float64))
-    expect_close(got, [0, 1 / 6, 1 / 2], "beta_t * (1 - abar_(t-1)) / (1 - abar_t), and 0 at t = 0")
+    # abar 1, 0.64, 0.16, 0.04: 0.36 * 0 / 0.36, 0.75 * 0.36 / 0.84, 0.75 * 0.84 / 0.96
+    left = torch.tensor([0.64, 0.16, 0.04], dtype=torch.float64)
+    expect_close(posterior_variances(left), [0, 9 / 28, 21 / 32], "beta_t (1 - abar_(t-1)) / (1 - abar_t)", **TIGHT)
 
 
-def test_the_mean_by_hand():
-    # abar 0.64 then 0.16: beta = 0.75.  0.8 * 0.75 / 0.84 * x_start + 0.5 * 0.36 / 0.84 * x_t
-    abar = torch.tensor([0.64, 0.16], dtype=torch.float64)
-    x_start, x_t = torch.tensor([[2.0, 0.0]]).double(), torch.tensor([[0.0, 3.0]]).double()
-    got = q_posterior_mean_variance(x_start, x_t, torch.tensor([1]), abar)
-    expect_close(got.mean, [[2 * 0.6 / 0.84, 3 * 0.18 / 0.84]], "the clean sample and x_t, each with its share")
+def test_before_timestep_0_comes_the_clean_sample():
+    x_start, x_t = torch.tensor([1.5, -2.0]).double(), torch.tensor([70.0, 80.0]).double()
+    got = q_posterior_mean_variance(x_start, x_t, torch.tensor([0, 0]), ALPHAS_CUMPROD)
+    expect_close((got.mean, got.variance), (x_start, [0, 0]), "at t = 0 it is known exactly, whatever x_t is", **TIGHT)
 
 
-def test_at_t_0_it_is_the_clean_sample():
-    x_start, x_t = normal(3, 2), normal(3, 2, seed=1)
-    got = q_posterior_mean_variance(x_start, x_t, torch.zeros(3, dtype=torch.int64), SCHEDULE)
-    expect_close(got.mean, x_start, "the step before timestep 0 is the clean sample, whatever x_t is")
-    expect_close(got.variance, [[0.0]] * 3, "and known exactly")
-
-
-def test_the_logarithm_at_t_0_is_that_at_t_1():
-    x, t = normal(4, 2), torch.tensor([2, 0, 1, 6])
-    got = q_posterior_mean_variance(x, x, t, SCHEDULE)
-    logs = [math.log(by_bayes(0.0, 0.0, s, SCHEDULE.tolist())[1]) for s in (2, 1, 1, 6)]
-    expect_close(
-        got.log_variance, [[log] for log in logs], "log of the variance; at t = 0, where that is -inf, as at t = 1"
-    )
+def test_the_logarithm_at_0_is_that_at_1():
+    zeros = torch.zeros(3, dtype=torch.float64)
+    got = q_posterior_mean_variance(zeros, zeros, torch.tensor([0, 1, 2]), ALPHAS_CUMPROD).log_variance
+    expected = [math.log(condition(BETAS, t, 0.0, 0.0)[1]) for t in (1, 1, 2)]
+    expect_close(got, expected, "the variance at t = 0 is 0: its logarithm is taken from t = 1")
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------
 
 
-@given(levels)
-def test_variances_agree_with_bayes(abar):
-    expected = [by_bayes(0.0, 0.0, t, abar.tolist())[1] for t in range(len(abar))]
-    expect_close(posterior_variances(abar), torch.tensor(expected, dtype=torch.float64), "two Gaussians multiplied")
+@given(schedules, st.floats(-3, 3))
+def test_a_sample_that_met_no_noise_had_met_none_before(betas, x):
+    left, clean = left_of(betas), torch.full((len(betas),), x, dtype=torch.float64)
+    before = torch.cat([torch.ones(1).double(), left[:-1]]).sqrt() * clean
+    got = q_posterior_mean_variance(clean, left.sqrt() * clean, torch.arange(len(betas)), left).mean
+    expect_close(got, before, "from sqrt(abar_t) x_start back to sqrt(abar_(t-1)) x_start")
 
 
-@given(levels, tensors(5, 2), tensors(5, 2), st.data())
-def test_mean_and_variance_agree_with_bayes(abar, x_start, x_t, data):
-    t = data.draw(st.lists(st.integers(0, len(abar) - 1), min_size=5, max_size=5), label="t")
-    got = q_posterior_mean_variance(x_start, x_t, torch.tensor(t), abar)
-    means = [
-        [by_bayes(x_start[i, j].item(), x_t[i, j].item(), t[i], abar.tolist())[0] for j in (0, 1)] for i in range(5)
-    ]
-    expect_close(got.mean, torch.tensor(means, dtype=torch.float64), "two Gaussians multiplied", rtol=1e-6, atol=1e-6)
-    variances = [[by_bayes(0.0, 0.0, s, abar.tolist())[1]] for s in t]
-    expect_close(got.variance, torch.tensor(variances, dtype=torch.float64), "each sample has the variance of its t")
+@given(schedules)
+def test_the_noise_before_is_the_known_part_and_the_unknown_part(betas):
+    left = left_of(betas)
+    zeros, ones = torch.zeros(len(betas)).double(), torch.ones(len(betas)).double()
+    factor, variance, _ = q_posterior_mean_variance(zeros, ones, torch.arange(len(betas)), left)
+    before = torch.cat([zeros[:1], 1 - left[:-1]])
+    law = "(factor of x_t)² (1 - abar_t) + variance is 1 - abar_(t-1)"
+    expect_close(factor**2 * (1 - left) + variance, before, law, rtol=1e-9, atol=1e-12)
 
 
-@given(tensors(4, 3), st.integers(1, T - 1))
-def test_it_is_the_middle_of_the_chain(x_start, t):
-    # x_(t-1) = sqrt(before) x_start without noise goes to x_t = sqrt(abar) x_start: back there without any correction
-    x_t = SCHEDULE[t].sqrt() * x_start
-    got = q_posterior_mean_variance(x_start, x_t, torch.full((4,), t), SCHEDULE)
-    expect_close(got.mean, SCHEDULE[t - 1].sqrt() * x_start, "on the noiseless path it stays on the noiseless path")
+# --- agreement ------------------------------------------------------------------------------------------------------
 
 
-# --- shapes and dtypes ----------------------------------------------------------------------------------------------
+@settings(max_examples=40)
+@given(cases())
+def test_the_posterior_agrees_with_conditioning(case):
+    got = q_posterior_mean_variance(*case, ALPHAS_CUMPROD)
+    law = "the Gaussian of x_(t-1), given x_t and x_start, every sample at its own timestep"
+    expect_close(tuple(got), posterior_by_definition(*case), law, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 4), (4, 1, 3), (4, 2, 3, 4)])
-def test_samples_have_any_rank(shape):
-    x_start, x_t, t = normal(*shape), normal(*shape, seed=1), torch.tensor([6, 0, 3, 1])
-    got = q_posterior_mean_variance(x_start, x_t, t, SCHEDULE)
-    assert isinstance(got, Posterior) and got.mean.shape == shape
-    column = (4, *[1] * (len(shape) - 1))
-    assert got.variance.shape == got.log_variance.shape == column, f"one variance a sample, shaped {column}"
-    alone = [q_posterior_mean_variance(x_start[[i]], x_t[[i]], t[[i]], SCHEDULE).mean for i in range(4)]
-    expect_close(got.mean, torch.cat(alone), "a batch is the same as one sample after another")
+@given(st.lists(st.floats(1e-4, 0.95), min_size=1, max_size=7))
+def test_variances_agree_with_conditioning(betas):
+    expected = [condition(betas, t, 0.0, 0.0)[1] for t in range(len(betas))]
+    # 1 - abar_0 is as small as 1e-4, and has 12 digits: the smallest variance has 8
+    expect_close(posterior_variances(left_of(betas)), expected, "for every timestep", rtol=1e-7, atol=1e-14)
 
 
-def test_float32_samples_keep_their_dtype_with_a_float64_schedule():
-    x_start, x_t, t = normal(3, 2), normal(3, 2, seed=1), torch.tensor([1, 0, 2])
-    # consecutive levels so close to 1 that 1 - abar has lost its digits in float32
-    abar = 1 - torch.tensor([1e-6, 3e-6, 5e-6, 0.5], dtype=torch.float64)
-    expected = q_posterior_mean_variance(x_start, x_t, t, abar)
-    got = q_posterior_mean_variance(x_start.float(), x_t.float(), t, abar)
-    for name, single, double in zip(Posterior._fields, got, expected):
-        expect_close(
-            single,
-            double.float(),
-            f"{name}: the schedule's arithmetic is done in its own dtype",
-            rtol=1e-4,
-            atol=1e-12,
-        )
+# --- dtype and edges ------------------------------------------------------------------------------------------------
 
 
-def test_a_single_timestep_and_no_samples():
-    abar = torch.tensor([0.3], dtype=torch.float64)
-    expect_close(posterior_variances(abar), [0.0], "a single timestep leads to the clean sample")
-    x_start, t = normal(2, 3), torch.zeros(2, dtype=torch.int64)
-    expect_close(q_posterior_mean_variance(x_start, normal(2, 3, seed=1), t, abar).mean, x_start, "T = 1")
-    assert q_posterior_mean_variance(normal(0, 3), normal(0, 3), torch.zeros(0).long(), SCHEDULE).mean.shape == (0, 3)
+def test_early_timesteps_keep_their_digits():
+    # abar 0.9999 and 0.9998: differences from 1 of 1e-4 and 2e-4, which float32 knows to 3e-8: 4 digits
+    left, t = torch.tensor([0.9999, 0.9998], dtype=torch.float64), torch.tensor([1])
+    betas = [1 - 0.9999, 1 - 0.9998 / 0.9999]
+    expected = [condition(betas, 1, 1.0, 0.0)[0], condition(betas, 1, 0.0, 1.0)[0], condition(betas, 1, 0.0, 0.0)[1]]
+    of_x_start = q_posterior_mean_variance(torch.ones(1), torch.zeros(1), t, left)
+    of_x_t = q_posterior_mean_variance(torch.zeros(1), torch.ones(1), t, left)
+    got = torch.cat([of_x_start.mean, of_x_t.mean, of_x_t.variance])
+    expect_close(got, expected, "factors and variance in float64, then float32", rtol=1e-6, atol=0)
+    expect_close(of_x_t.log_variance, [math.log(expected[2])], "its logarithm, too", rtol=1e-6, atol=0)
 
 
-def test_gradients_flow_through_the_mean():
-    t = torch.tensor([6, 0, 3])
+def test_the_dtype_is_that_of_the_samples():
+    for dtype, other in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+        x = torch.ones(2, 3, dtype=dtype)
+        got = q_posterior_mean_variance(x, x, torch.tensor([2, 0]), ALPHAS_CUMPROD.to(other))
+        dtypes = [part.dtype for part in got]
+        assert dtypes == [dtype] * 3, f"samples in {dtype}, schedule in {other}, but {dtypes} came out"
 
-    def mean(x_start, x_t):
-        return q_posterior_mean_variance(x_start, x_t, t, SCHEDULE).mean
 
-    gradients_are_right(mean, normal(3, 2), normal(3, 2, seed=1))
+def test_gradients_reach_both_samples():
+    x_start, x_t = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def mean_of_the_posterior(x_start, x_t):
+        return q_posterior_mean_variance(x_start, x_t, torch.tensor([3, 1, 2]), ALPHAS_CUMPROD).mean
+
+    gradients_are_right(mean_of_the_posterior, x_start, x_t)
+
+
+def test_a_schedule_of_one_timestep_is_refused():
+    one = torch.ones(1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="alphas_cumprod"):
+        q_posterior_mean_variance(one, one, torch.tensor([0]), 0.5 * one)
 
 
 @pytest.mark.parametrize("law", STANDING_LAWS)
 def test_standing_laws(law):
-    law(posterior_variances, SCHEDULE)
-    law(q_posterior_mean_variance, normal(4, 2), normal(4, 2, seed=1), torch.tensor([6, 0, 3, 1]), SCHEDULE)
+    x_start, x_t = torch.randn(2, 3, 2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    law(q_posterior_mean_variance, x_start, x_t, torch.tensor([4, 0, 2]), ALPHAS_CUMPROD)
+    law(posterior_variances, ALPHAS_CUMPROD)

@@ -8,7 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 
-def extract(values: Float[Tensor, " T"], t: Int64[Tensor, " B"], x: Float[Tensor, "B *shape"]) -> Tensor:
+def extract(
+    values: Float[Tensor, " T"], t: Int64[Tensor, " B"], x: Float[Tensor, "B *shape"]
+) -> Float[Tensor, "B *ones"]:
     """`values[t]`, one number for each sample of the batch, shaped (B, 1, ..., 1) so that it multiplies `x`.
 
     The result has as many dimensions as `x`, and the dtype of `x`: schedules are kept in float64, images in
@@ -27,12 +29,13 @@ def q_sample(
 
         x_t = sqrt(alphas_cumprod[t]) * x_start + sqrt(1 - alphas_cumprod[t]) * noise
 
-    Samples of any rank, from (B,) on; the result has the dtype of `x_start`, whatever that of
-    `alphas_cumprod`. If `x_start` and `noise` have variance 1, so has x_t.
+    Samples of any rank, from (B,) on; differentiable in `x_start` and `noise`. If these two have variance 1,
+    so has x_t. The result has the dtype of `x_start`, whatever that of `alphas_cumprod`; both factors are
+    computed in the dtype of `alphas_cumprod` and cast afterwards, because 1 - alphas_cumprod is tiny at the
+    first timesteps.
 
-    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239).
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 4.
     """
-    # 1 - alphas_cumprod in the schedule's own float64: in float32 it has lost 3 digits at t = 0, where it is
-    # 1e-4.
+    # Cast first, and float32 is left with 4 digits of 1 - alphas_cumprod = 1e-4.
     signal, sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     return extract(signal, t, x_start) * x_start + extract(sigma, t, x_start) * noise

@@ -1,8 +1,8 @@
 """Min-SNR weights: no timestep may dominate.
 
-The three kinds of prediction differ by a factor that depends on the timestep alone. An error of the clean
-sample counts SNR times in the noise and SNR + 1 times in the velocity; cutting the SNR at gamma balances easy
-and hard timesteps, and is the same objective for all three.
+The three kinds of prediction differ by a factor that depends on the timestep alone: the squared error of the
+clean sample, times the SNR, is that of the noise, and times SNR + 1 that of the velocity. Cutting the SNR at
+gamma balances easy and hard timesteps, and with these weights it is the same objective for all three.
 """
 
 import torch
@@ -11,22 +11,35 @@ from torch import Tensor
 
 
 def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the noise: min(snr, gamma) / snr. It is 1 where the SNR is at most gamma.
+    """For a network that predicts the noise: min(snr, gamma) / snr.
 
-    Raises a ValueError that names `gamma` if it is not positive; so do the other two.
+    It is 1 where the SNR is at most gamma, an SNR of 0 included. Raises a ValueError that names `gamma` if it
+    is not positive.
 
     Source: Hang et al., Efficient Diffusion Training via Min-SNR Weighting Strategy (arXiv 2303.09556).
     """
-    return min_snr_x_start_weight(snr, gamma=gamma) / snr
+    _check(gamma)
+    return torch.clamp(gamma / snr, max=1)  # min(snr, gamma) / snr would be 0 / 0 in pure noise
 
 
 def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the clean sample: min(snr, gamma)."""
-    if not gamma > 0:
-        raise ValueError(f"gamma must be positive, got {gamma}")
-    return snr.clamp(max=gamma)
+    """For a network that predicts the clean sample: min(snr, gamma).
+
+    Raises a ValueError that names `gamma` if it is not positive.
+    """
+    _check(gamma)
+    return torch.clamp(snr, max=gamma)
 
 
 def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the velocity: min(snr, gamma) / (snr + 1)."""
-    return min_snr_x_start_weight(snr, gamma=gamma) / (snr + 1)
+    """For a network that predicts the velocity: min(snr, gamma) / (snr + 1).
+
+    Raises a ValueError that names `gamma` if it is not positive.
+    """
+    _check(gamma)
+    return torch.clamp(snr, max=gamma) / (snr + 1)
+
+
+def _check(gamma: float | int) -> None:
+    if not gamma > 0:
+        raise ValueError(f"gamma must be positive, got {gamma}")

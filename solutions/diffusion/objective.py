@@ -17,7 +17,7 @@ def sample_timesteps(
 ) -> Int64[Tensor, " {batch_size}"]:
     """One timestep for each sample, independent and uniform on 0 ... num_timesteps - 1, both ends included.
 
-    All randomness comes from `generator`; the result is on its device.
+    All randomness comes from `generator`, which is used up as it goes; the result is on its device.
     """
     return torch.randint(num_timesteps, (batch_size,), generator=generator, device=generator.device)
 
@@ -52,7 +52,7 @@ def v_target(
 
         v = sqrt(alphas_cumprod[t]) * noise - sqrt(1 - alphas_cumprod[t]) * x_start
 
-    in the dtype of `x_start`.
+    in the dtype of `x_start`; both factors are computed in the dtype of `alphas_cumprod` and cast afterwards.
 
     Source: Salimans & Ho, Progressive Distillation for Fast Sampling of Diffusion Models (arXiv 2202.00512).
     """
@@ -73,14 +73,19 @@ def diffusion_loss(
     """The loss of every sample: the squared error of `model(x_t, t)`, averaged over the elements of the
     sample.
 
-    x_t is `q_sample` of the clean samples with this noise; what the model should answer is `target(x_start,
-    t, noise, alphas_cumprod)`: one of the three targets above. With `weights`, one number a timestep, the
-    loss of a sample is multiplied by the weight of its t. The loss has the dtype of `x_start`; its mean over
-    the batch is what is trained on.
+    x_t is `q_sample` of the clean samples with this noise; the model is called once, with the whole batch.
+    What it should answer is `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or
+    any function with the same arguments. With `weights`, one number a timestep, the loss of a sample is
+    multiplied by the weight of its t. The loss has the dtype of `x_start`, whatever that of `alphas_cumprod`
+    and `weights`; its mean over the batch is what is trained on. Gradients flow to the model. Raises a
+    ValueError that names `model` if its answer has another shape than the samples: it would broadcast.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), the simplified objective.
     """
     prediction = model(q_sample(x_start, t, noise, alphas_cumprod), t)
+    if prediction.shape != x_start.shape:
+        shapes = f"{tuple(x_start.shape)}, got {tuple(prediction.shape)}"
+        raise ValueError(f"model must answer in the shape of the samples, {shapes}")
     squared_error = (prediction - target(x_start, t, noise, alphas_cumprod)) ** 2
     loss = squared_error.reshape(len(t), -1).mean(dim=1)
     return loss if weights is None else loss * weights[t].to(loss.dtype)

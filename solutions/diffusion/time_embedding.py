@@ -21,11 +21,11 @@ def timestep_embedding(
         row = [cos(t * frequency_0), ..., cos(t * frequency_(half-1)), sin(t * frequency_0), ..., sin(...)]
 
     For an odd `dim` the last column is 0. Timesteps may be fractional. The result has the dtype of `t` if
-    that is floating, and float32 if `t` holds integers. Raises a ValueError that names `dim` if it is less
-    than 2.
+    that is floating, and float32 if `t` holds integers; everything is computed in that dtype, or in a wider
+    one. Raises a ValueError that names `dim` if it is less than 2.
 
-    Conventions differ: Ho et al. put sines first and divide by half - 1; this is the order and spacing of the
-    code of Nichol & Dhariwal (arXiv 2102.09672), which many later models follow.
+    Conventions differ: the code of Ho et al. puts sines first and divides by half - 1; this is the order and
+    spacing of the code of Nichol & Dhariwal (arXiv 2102.09672), which many later models follow.
     """
     if dim < 2:
         raise ValueError(f"dim must be at least 2, got {dim}")

@@ -1,9 +1,8 @@
-"""The posterior from precisions, by Bayes' rule, one sample at a time."""
+"""The posterior as a product of two Gaussians: precisions add, means are weighted by them."""
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -13,37 +12,34 @@ class Posterior(NamedTuple):
     log_variance: Tensor
 
 
-def posterior_variances(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
-    rows, before = [], torch.ones_like(alphas_cumprod[0])
-    for level in alphas_cumprod:
-        rows.append((1 - before) * (before - level) / (before * (1 - level)))
-        before = level
-    return torch.stack(rows)
+def posterior_variances(alphas_cumprod):
+    return torch.stack([_gaussian(alphas_cumprod, t)[2] for t in range(len(alphas_cumprod))])
 
 
-def q_posterior_mean_variance(
-    x_start: Float[Tensor, "B *shape"],
-    x_t: Float[Tensor, "B *shape"],
-    t: Int64[Tensor, " B"],
-    alphas_cumprod: Float[Tensor, " T"],
-) -> Posterior:
-    means, variances, logs = torch.empty_like(x_t), [], []
-    table = [float(v) for v in posterior_variances(alphas_cumprod)]
-    levels = [float(v) for v in alphas_cumprod]
-    for i, step in enumerate(t.tolist()):
-        variances.append(table[step])
-        logs.append(
-            float("-inf") if len(table) == 1 else torch.tensor(table[max(step, 1)]).double().log().item()
-        )
-        if step == 0:
-            means[i] = x_start[i]
-            continue
-        before, alpha = levels[step - 1], levels[step] / levels[step - 1]
-        prior, likelihood = 1 / (1 - before), alpha / (1 - alpha)
-        pull = prior * before**0.5 * x_start[i] + likelihood / alpha**0.5 * x_t[i]
-        means[i] = pull / (prior + likelihood)
-    column = [-1] + [1] * (x_t.dim() - 1)
-    like = dict(dtype=x_t.dtype, device=x_t.device)
+def q_posterior_mean_variance(x_start, x_t, t, alphas_cumprod):
+    if len(alphas_cumprod) == 1:
+        raise ValueError("alphas_cumprod is too short")
+    means, variances, logs = [], [], []
+    for clean, noisy, step in zip(x_start, x_t, t.tolist(), strict=True):
+        of_clean, of_noisy, variance = _gaussian(alphas_cumprod, step)
+        means.append(of_clean * clean + of_noisy * noisy)
+        variances.append(variance)
+        logs.append(_gaussian(alphas_cumprod, max(step, 1))[2].log())
+    ones = [len(t)] + [1] * (x_t.dim() - 1)
     return Posterior(
-        means, torch.tensor(variances, **like).reshape(column), torch.tensor(logs, **like).reshape(column)
+        torch.stack(means).to(x_t.dtype),
+        torch.stack(variances).to(x_t.dtype).reshape(ones),
+        torch.stack(logs).to(x_t.dtype).reshape(ones),
     )
+
+
+def _gaussian(alphas_cumprod, t):
+    """(factor of x_start, factor of x_t, variance)"""
+    if t == 0:
+        nothing = alphas_cumprod.new_zeros(())
+        return nothing + 1, nothing, nothing
+    now, before = alphas_cumprod[t], alphas_cumprod[t - 1]
+    beta = (before - now) / before
+    precision_of_clean, precision_of_noisy = 1 / (1 - before), (1 - beta) / beta
+    variance = 1 / (precision_of_clean + precision_of_noisy)
+    return variance * precision_of_clean * before.sqrt(), variance * precision_of_noisy / (1 - beta).sqrt(), variance

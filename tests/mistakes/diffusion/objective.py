@@ -1,0 +1,246 @@
+"""Wrong objectives that real people write."""
+
+from tests.mistakes import Mistake
+
+RANDINT = "torch.randint(num_timesteps, (batch_size,), generator=generator, device=generator.device)"
+V = "return extract(signal, t, x_start) * noise - extract(sigma, t, x_start) * x_start"
+V_FACTORS = "signal, sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()"
+ASK = "model(q_sample(x_start, t, noise, alphas_cumprod), t)"
+MEAN = "squared_error.reshape(len(t), -1).mean(dim=1)"
+WEIGHTED = "loss * weights[t].to(loss.dtype)"
+
+MISTAKES = [
+    Mistake(
+        name="the_last_timestep_never_drawn",
+        find=RANDINT,
+        replace=RANDINT.replace("(num_timesteps,", "(max(num_timesteps - 1, 1),"),
+        why="randint excludes its upper end already: T - 1 would never be trained, and sampling starts there.",
+        caught_by="test_every_timestep_is_drawn_equally_often",
+    ),
+    Mistake(
+        name="the_first_timestep_never_drawn",
+        find=RANDINT,
+        replace=RANDINT.replace("(num_timesteps,", "(1, max(num_timesteps, 2),"),
+        why="Timestep 0 carries noise and is the last one of sampling: it has to be trained.",
+        caught_by="test_every_timestep_is_drawn_equally_often",
+    ),
+    Mistake(
+        name="counted_from_one",
+        find=RANDINT,
+        replace=RANDINT + " + 1",
+        why="Timesteps are counted from 0 to T - 1.",
+        caught_by="test_every_timestep_is_drawn_equally_often",
+    ),
+    Mistake(
+        name="rounded_to_the_nearest",
+        find=RANDINT,
+        replace="(torch.rand(batch_size, generator=generator) * (num_timesteps - 1)).round().long()",
+        why="Rounding gives the first and the last timestep only half of their share.",
+        caught_by="test_every_timestep_is_drawn_equally_often",
+    ),
+    Mistake(
+        name="one_timestep_for_the_batch",
+        find=RANDINT,
+        replace="torch.randint(num_timesteps, (1,), generator=generator).repeat(batch_size)",
+        why="Every sample draws its own timestep; with a common one the gradient is far noisier.",
+        caught_by="test_the_samples_of_a_batch_draw_independently",
+    ),
+    Mistake(
+        name="without_replacement",
+        find=RANDINT,
+        replace="torch.cat([torch.randperm(num_timesteps, generator=generator)] * batch_size)[:batch_size]",
+        why="Two samples of a batch may have the same timestep: the draws are independent.",
+        caught_by="test_the_samples_of_a_batch_draw_independently",
+    ),
+    Mistake(
+        name="antithetic_pairs",
+        find=f"return {RANDINT}",
+        replace="half = torch.randint(num_timesteps, (batch_size // 2 + 1,), generator=generator)\n"
+        "    return torch.cat((half, num_timesteps - 1 - half))[:batch_size]",
+        why="Pairs t and T - 1 - t are not independent; each alone looks uniform.",
+        caught_by="test_the_samples_of_a_batch_draw_independently",
+    ),
+    Mistake(
+        name="generator_ignored",
+        find=RANDINT,
+        replace="torch.randint(num_timesteps, (batch_size,))",
+        why="All randomness comes from the generator, so that a run can be repeated.",
+        caught_by="test_the_generator_decides",
+    ),
+    Mistake(
+        name="seeded_anew_for_every_batch",
+        find=RANDINT,
+        replace=RANDINT.replace("=generator,", "=torch.Generator().manual_seed(generator.initial_seed()),"),
+        why="Every batch would have the same timesteps.",
+        caught_by="test_the_generator_decides",
+    ),
+    Mistake(
+        name="on_the_default_device",
+        find=RANDINT,
+        replace=RANDINT.replace(", device=generator.device", ""),
+        why="A generator on the GPU draws on the GPU only, so the result has to be made there.",
+        caught_by="test_timesteps_come_from_the_generator_and_its_device",
+    ),
+    Mistake(
+        name="noise_target_is_the_added_noise",
+        find="return noise\n",
+        replace="return extract((1 - alphas_cumprod).sqrt(), t, x_start) * noise\n",
+        why="The network is asked for the noise of variance 1, not for what is left of it in x_t.",
+        caught_by="test_targets_agree_with_the_definition",
+    ),
+    Mistake(
+        name="x_start_target_is_faded",
+        find="return x_start\n",
+        replace="return extract(alphas_cumprod.sqrt(), t, x_start) * x_start\n",
+        why="The network is asked for the clean sample, not for what is left of it in x_t.",
+        caught_by="test_targets_agree_with_the_definition",
+    ),
+    Mistake(
+        name="velocity_of_the_opposite_sign",
+        find=V,
+        replace="return extract(sigma, t, x_start) * x_start - extract(signal, t, x_start) * noise",
+        why="v = sqrt(abar) noise - sqrt(1 - abar) x_start.",
+        caught_by="test_the_velocity_by_hand",
+    ),
+    Mistake(
+        name="factors_of_the_velocity_exchanged",
+        find=V,
+        replace="return extract(sigma, t, x_start) * noise - extract(signal, t, x_start) * x_start",
+        why="In v the factors are the other way round than in x_t: the signal's belongs to the noise.",
+        caught_by="test_the_velocity_by_hand",
+    ),
+    Mistake(
+        name="velocity_of_a_straight_path",
+        find=V,
+        replace="return noise - x_start",
+        why="This is the velocity of rectified flow, whose path is a straight line; here it is an arc.",
+        caught_by="test_the_velocity_by_hand",
+    ),
+    Mistake(
+        name="schedule_cast_first",
+        find=V_FACTORS,
+        replace="alphas_cumprod = alphas_cumprod.to(x_start.dtype)\n    " + V_FACTORS,
+        why="1 - alphas_cumprod in float32 has lost half of its digits where it is 1e-4.",
+        caught_by="test_the_first_timesteps_keep_their_digits",
+    ),
+    Mistake(
+        name="model_sees_the_clean_samples",
+        find=ASK,
+        replace="model(x_start, t)",
+        why="The network has to see the noisy samples.",
+        caught_by="test_the_model_is_asked_once_with_the_noisy_samples",
+    ),
+    Mistake(
+        name="timestep_as_a_share",
+        find=ASK,
+        replace="model(q_sample(x_start, t, noise, alphas_cumprod), t / len(alphas_cumprod))",
+        why="The model gets the timestep as it is; scaling it is its own affair.",
+        caught_by="test_the_model_is_asked_once_with_the_noisy_samples",
+    ),
+    Mistake(
+        name="model_called_twice",
+        find=f"prediction = {ASK}",
+        replace=f"prediction = {ASK}\n    prediction = {ASK}",
+        why="A second call doubles the cost, and a model with dropout answers differently.",
+        caught_by="test_the_model_is_asked_once_with_the_noisy_samples",
+    ),
+    Mistake(
+        name="sample_by_sample",
+        find=f"prediction = {ASK}",
+        replace="x_t = q_sample(x_start, t, noise, alphas_cumprod)\n"
+        "    prediction = torch.cat([model(x_t[i : i + 1], t[i : i + 1]) for i in range(len(t))])",
+        why="The model is called once with the whole batch: a GPU is fast only then, and batch statistics need it.",
+        caught_by="test_the_model_is_asked_once_with_the_noisy_samples",
+    ),
+    Mistake(
+        name="always_the_noise",
+        find="target(x_start, t, noise, alphas_cumprod)) ** 2",
+        replace="noise) ** 2",
+        why="What the model should answer is the caller's choice.",
+        caught_by="test_the_loss_agrees_with_the_definition",
+    ),
+    Mistake(
+        name="absolute_error",
+        find="squared_error = (prediction - target(x_start, t, noise, alphas_cumprod)) ** 2",
+        replace="squared_error = (prediction - target(x_start, t, noise, alphas_cumprod)).abs()",
+        why="The absolute error has its minimum at the median; the derivation needs the mean, so the square.",
+        caught_by="test_the_loss_of_a_silent_model_by_hand",
+    ),
+    Mistake(
+        name="prediction_detached",
+        find="squared_error = (prediction - ",
+        replace="squared_error = (prediction.detach() - ",
+        why="Without a gradient the model learns nothing.",
+        caught_by="test_gradients_reach_the_model",
+    ),
+    Mistake(
+        name="sum_over_the_elements",
+        find=MEAN,
+        replace="squared_error.reshape(len(t), -1).sum(dim=1)",
+        why="With the sum the learning rate would depend on the size of the images.",
+        caught_by="test_the_loss_of_a_silent_model_by_hand",
+    ),
+    Mistake(
+        name="mean_over_the_batch",
+        find=MEAN,
+        replace="squared_error.mean().expand(len(t))",
+        why="Weights and loss by timestep need the loss of every sample.",
+        caught_by="test_the_loss_of_a_silent_model_by_hand",
+    ),
+    Mistake(
+        name="mean_over_the_last_axis_only",
+        find=MEAN,
+        replace="(squared_error if squared_error.dim() == 1 else squared_error.mean(-1).reshape(len(t), -1)[:, 0])",
+        why="All elements of a sample count: channels and rows, too.",
+        caught_by="test_the_loss_agrees_with_the_definition",
+    ),
+    Mistake(
+        name="root_of_the_mean",
+        find=MEAN,
+        replace="squared_error.reshape(len(t), -1).mean(dim=1).sqrt()",
+        why="The objective is the mean squared error; its root gives small errors an infinite slope.",
+        caught_by="test_the_loss_of_a_silent_model_by_hand",
+    ),
+    Mistake(
+        name="weights_by_place_in_the_batch",
+        find=WEIGHTED,
+        replace="loss * weights[: len(t)].to(loss.dtype)",
+        why="weights[t] is the weight of the sample's timestep.",
+        caught_by="test_weights_belong_to_timesteps",
+    ),
+    Mistake(
+        name="weights_normalised",
+        find=WEIGHTED,
+        replace="loss * (weights[t] / weights[t].mean()).to(loss.dtype)",
+        why="A sample's loss must not depend on the timesteps of the others.",
+        caught_by="test_weights_belong_to_timesteps",
+    ),
+    Mistake(
+        name="weights_ignored",
+        find=WEIGHTED,
+        replace="loss",
+        why="The weights have to multiply the loss.",
+        caught_by="test_weights_belong_to_timesteps",
+    ),
+    Mistake(
+        name="weights_in_their_own_dtype",
+        find=WEIGHTED,
+        replace="loss * weights[t]",
+        why="Weights in float64 would turn the loss of float32 samples into float64.",
+        caught_by="test_the_loss_has_the_dtype_of_the_samples",
+    ),
+    Mistake(
+        name="shape_unchecked",
+        find="if prediction.shape != x_start.shape:",
+        replace="if False:",
+        why="An answer of shape (B, 1) against (B,) broadcasts to (B, B): every sample is compared with every other.",
+        caught_by="test_an_answer_of_another_shape_is_refused",
+    ),
+    Mistake(
+        name="only_the_number_of_samples_checked",
+        find="if prediction.shape != x_start.shape:",
+        replace="if prediction.shape[:1] != x_start.shape[:1]:",
+        why="The whole shape has to agree, not the batch alone.",
+        caught_by="test_an_answer_of_another_shape_is_refused",
+    ),
+]

@@ -1,0 +1,163 @@
+"""Wrong conversions that real people write."""
+
+from tests.mistakes import Mistake
+
+FACTORS = "return extract(alphas_cumprod.sqrt(), t, x_t), extract((1 - alphas_cumprod).sqrt(), t, x_t)"
+
+MISTAKES = [
+    Mistake(
+        name="clean_sample_not_rescaled",
+        find="return (x_t - s * noise) / a",
+        replace="return x_t - s * noise",
+        why="Without its noise x_t is still a times the clean sample.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="noise_not_scaled",
+        find="return (x_t - s * noise) / a",
+        replace="return (x_t - noise) / a",
+        why="x_t holds s times the noise, not all of it.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="signal_bounded_from_below",
+        find="return (x_t - s * noise) / a",
+        replace="return (x_t - s * noise) / a.clamp(min=0.01)",
+        why="At the last timesteps the signal really is that small; a bound makes another clean sample of it.",
+        caught_by="test_conversions_agree_with_the_definition",
+    ),
+    Mistake(
+        name="clean_sample_cut",
+        find="return (x_t - s * noise) / a",
+        replace="return ((x_t - s * noise) / a).clamp(-1, 1)",
+        why="Cutting to the range of images is the sampler's choice; here it would break the way back.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="noise_divided_by_the_signal",
+        find="return (x_t - a * x_start) / s",
+        replace="return (x_t - a * x_start) / a",
+        why="What is left without the clean sample is s times the noise.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="clean_sample_not_scaled",
+        find="return (x_t - a * x_start) / s",
+        replace="return (x_t - x_start) / s",
+        why="x_t holds a times the clean sample, not all of it.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="small_number_added_to_the_divisor",
+        find="return (x_t - a * x_start) / s",
+        replace="return (x_t - a * x_start) / (s + 1e-5)",
+        why="s is never 0; at the first timesteps, where it is 0.01, the added number is an error of a thousandth.",
+        caught_by="test_conversions_agree_with_the_definition",
+    ),
+    Mistake(
+        name="velocity_with_the_clean_samples_factors",
+        find="return (noise - s * x_t) / a",
+        replace="return a * noise - s * x_t",
+        why="v = a noise - s x_start: that is the clean sample, not x_t.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="velocity_divided_by_the_noise_level",
+        find="return (noise - s * x_t) / a",
+        replace="return (noise - s * x_t) / s",
+        why="Replacing x_start in a noise - s x_start by (x_t - s noise) / a leaves a division by a.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="velocity_of_the_opposite_sign",
+        find="return (a * x_t - x_start) / s",
+        replace="return (x_start - a * x_t) / s",
+        why="The velocity points from the clean sample to the noise: v = a noise - s x_start.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="velocity_divided_by_the_signal",
+        find="return (a * x_t - x_start) / s",
+        replace="return (a * x_t - x_start) / a",
+        why="Replacing the noise in a noise - s x_start by (x_t - a x_start) / s leaves a division by s.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="clean_sample_from_v_with_a_plus",
+        find="return a * x_t - s * v",
+        replace="return a * x_t + s * v",
+        why="a x_t + s v would be turning on, away from the clean sample.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="clean_sample_from_v_as_from_noise",
+        find="return a * x_t - s * v",
+        replace="return (x_t - s * v) / a",
+        why="The network predicted a velocity, not the noise.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="factors_of_noise_from_v_exchanged",
+        find="return s * x_t + a * v",
+        replace="return a * x_t + s * v",
+        why="The noise in x_t has the factor s, so x_t contributes s times itself.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="noise_from_v_with_a_minus",
+        find="return s * x_t + a * v",
+        replace="return s * x_t - a * v",
+        why="The velocity points towards the noise.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="no_gradient",
+        find="return s * x_t + a * v",
+        replace="return s * x_t.detach() + a * v",
+        why="Guidance differentiates the prediction with respect to x_t.",
+        caught_by="test_gradients_reach_the_samples",
+    ),
+    Mistake(
+        name="factors_exchanged",
+        find=FACTORS,
+        replace="return extract((1 - alphas_cumprod).sqrt(), t, x_t), extract(alphas_cumprod.sqrt(), t, x_t)",
+        why="alphas_cumprod is the share of the signal, 1 - alphas_cumprod that of the noise.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="roots_forgotten",
+        find=FACTORS,
+        replace="return extract(alphas_cumprod, t, x_t), extract(1 - alphas_cumprod, t, x_t)",
+        why="alphas_cumprod is a variance; samples are multiplied by its root.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="schedule_cast_first",
+        find=FACTORS,
+        replace="alphas_cumprod = alphas_cumprod.to(x_t.dtype)\n    " + FACTORS,
+        why="1 - alphas_cumprod in float32 has lost half of its digits where it is 1e-4.",
+        caught_by="test_the_first_timesteps_keep_their_digits",
+    ),
+    Mistake(
+        name="one_timestep_for_the_batch",
+        find=FACTORS,
+        replace="t = t[:1].expand(len(t))\n    " + FACTORS,
+        why="Every sample of the batch has its own timestep.",
+        caught_by="test_by_hand",
+    ),
+    Mistake(
+        name="dtype_of_the_schedule",
+        find=FACTORS,
+        replace="shape = (-1, *[1] * (x_t.dim() - 1))\n"
+        "    return alphas_cumprod[t].sqrt().reshape(shape), (1 - alphas_cumprod[t]).sqrt().reshape(shape)",
+        why="A float64 schedule would turn float32 samples into float64.",
+        caught_by="test_the_dtype_is_that_of_the_samples",
+    ),
+    Mistake(
+        name="rows_and_columns_confused",
+        find=FACTORS,
+        replace="return alphas_cumprod[t].sqrt().to(x_t.dtype), (1 - alphas_cumprod[t]).sqrt().to(x_t.dtype)",
+        why="Numbers of shape (B,) meet the last axis of the samples, not the batch.",
+        caught_by="test_conversions_agree_with_the_definition",
+    ),
+]
