@@ -64,7 +64,7 @@ def q_posterior_mean_variance(
     of_x_start = previous.sqrt() * (1 - alphas) / (1 - alphas_cumprod)
     of_x_t = alphas.sqrt() * (1 - previous) / (1 - alphas_cumprod)
     variances = posterior_variances(alphas_cumprod)
-    log_variances = torch.cat((variances[:2][-1:], variances[1:])).log()
+    log_variances = torch.cat((variances[1:2], variances[1:])).log()
     mean = extract(of_x_start, t, x_t) * x_start + extract(of_x_t, t, x_t) * x_t
     return Posterior(mean, extract(variances, t, x_t), extract(log_variances, t, x_t))
 
