@@ -40,7 +40,7 @@ def guided(x, t, labels, *, scale, null_label=NULL):
     return guided_noise(model, x, t, labels, scale=scale, null_label=null_label)
 
 
-# --- worked examples ------------------------------------------------------------------------------------------------
+# --- worked examples ----------------------------------------------------------------------------------------
 
 
 def test_scale_three_goes_three_times_as_far_as_the_label_does():
@@ -61,7 +61,7 @@ def test_drop_probability_0_keeps_all_labels_and_1_drops_all():
     expect_equal(dropped, [10] * 5, "probability 1 leaves only null labels")
 
 
-# --- dropping labels ------------------------------------------------------------------------------------------------
+# --- dropping labels ----------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.integers(0, 5), max_size=8), st.sampled_from([-1, 0, 5, 1000]), st.floats(0, 1), seeds())
@@ -99,9 +99,10 @@ def test_labels_are_dropped_independently_of_each_other():
 def test_the_generator_alone_decides():
     labels, generator = torch.arange(100), rng(5)
     first = drop_labels(labels, 100, 0.5, generator=generator)
-    expect_equal(drop_labels(labels, 100, 0.5, generator=rng(5)), first, "the same seed drops the same labels")
+    repeated = drop_labels(labels, 100, 0.5, generator=rng(5))
+    expect_equal(repeated, first, "the same seed drops the same labels")
     again = drop_labels(labels, 100, 0.5, generator=generator)
-    assert not torch.equal(first, again), "the next batch loses the very same labels: the generator must go on"
+    assert not torch.equal(first, again), "the next batch loses the same labels: the generator must go on"
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1])
@@ -110,7 +111,7 @@ def test_an_impossible_probability_is_refused(bad):
         drop_labels(torch.tensor([1, 2]), NULL, bad, generator=rng())
 
 
-# --- guiding --------------------------------------------------------------------------------------------------------
+# --- guiding ------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 4), st.sampled_from(SHAPES), st.floats(-3, 8), seeds())
@@ -153,7 +154,7 @@ def test_the_model_is_called_once_for_both_answers(scale):
     x, labels = torch.zeros(3, 2, dtype=torch.float64), torch.tensor([2, 0, 3])
     guided_noise(counted, x, torch.tensor([5, 6, 7]), labels, scale=scale, null_label=NULL)
     expected = [((6, 2), [5, 5, 6, 6, 7, 7], [0, 2, 3, NULL, NULL, NULL])]
-    assert calls == expected, f"one pass over each row with and without its label\n  got {calls}\n  not {expected}"
+    assert calls == expected, f"one pass, each row with and without its label\n  {calls}\n  not {expected}"
 
 
 @pytest.mark.parametrize("law", STANDING_LAWS)
