@@ -17,10 +17,11 @@ def drop_labels(
 ) -> Int64[Tensor, " B"]:
     """The labels, each replaced by `null_label` with `drop_probability`, independently of the others.
 
-    Probability 0 changes none, 1 all. All randomness comes from `generator`, which is on the device of the
-    labels. Raises a ValueError that names `drop_probability` if it is outside [0, 1].
+    Probability 0 changes none, 1 changes all. All randomness comes from `generator`, which is on the device
+    of the labels; each call goes on with it, so the next batch loses other labels. Raises a ValueError that
+    names `drop_probability` if it is outside [0, 1].
 
-    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598), algorithm 1.
+    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598), where it is p_uncond.
     """
     raise NotImplementedError
 
@@ -34,12 +35,13 @@ def guided_noise(
     scale: float | int,
     null_label: int,
 ) -> Float[Tensor, "B *shape"]:
-    """The guided prediction: without + scale * (with - without), where with = model(x, t, labels) and without
-    the same model's answer for `null_label`.
+    """The guided prediction, without + scale * (with - without), where `with` is the model's answer for the
+    labels, and `without` the same model's answer for `null_label`.
 
-    Scale 0 is unconditional, 1 is conditional without guidance, above 1 exaggerates. The model is called
-    once, on a batch twice as large: both answers cost one pass. It holds for predictions of the velocity and
-    of the clean sample too, which are linear in the noise.
+    Scale 0 is unconditional, 1 is conditional without guidance, above 1 exaggerates; below 0 leads away from
+    the label. `model(x, t, labels)` answers each row by itself; it is called once, with 2 B rows in any
+    order, whatever the scale: both answers cost one pass. For a given x_t, the clean sample and the velocity
+    are affine in the noise, so predictions of those may be guided just the same.
 
     Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598); their w is scale - 1.
     """

@@ -9,17 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
     """An exponential moving average of a model's weights, beside the model.
 
-    `model` is the averaged copy, of the same class, in evaluation mode, without gradients, on the same
-    device; it shares no memory with the model it was made from. `num_updates` counts the updates.
+    `model` is the averaged copy, of the same class, in evaluation mode, with parameters that take no
+    gradient; it shares no memory with the model it was made from, which is left as it is. `num_updates`
+    counts the updates.
 
     `decay` is the share of the old average that stays. Raises a ValueError that names `decay` if it is not in
-    [0, 1).
+    [0, 1). Buffers that are not persistent are out of scope.
     """
 
     def __init__(self, model: nn.Module, *, decay: float | int = 0.999) -> None:
@@ -29,9 +30,9 @@ class EMA:
         self.decay = decay
         self.num_updates = 0
 
-    def decay_at(self, num_updates: int) -> float:
-        """The decay of update number `num_updates`, from 1 on: min(decay, (1 + num_updates) / (10 +
-        num_updates)).
+    def decay_at(self, num_updates: int) -> float | int:
+        """The decay of update number `num_updates`, which is 1 for the first: min(decay, (1 + num_updates) /
+        (10 + num_updates)).
 
         The average forgets its random start quickly, and lengthens its memory as there is more to remember.
         """
@@ -39,26 +40,29 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """One more step of the average: d * average + (1 - d) * weight for every parameter, with d =
-        `decay_at` of this update's number.
+        """One more step of the average: d * average + (1 - d) * weight for every parameter, frozen ones too,
+        with d = `decay_at` of this update's number.
 
-        Buffers (running statistics, counters, whatever their dtype) are not averaged but copied. `model` is
-        not changed.
+        Buffers (running statistics, counters, masks, whatever their dtype) are not averaged but copied.
+        `model` is not changed.
         """
         self.num_updates += 1
         decay = self.decay_at(self.num_updates)
-        for average, weight in zip(self.model.parameters(), model.parameters(), strict=True):
+        for average, weight in zip(self.model.parameters(), model.parameters()):
             average.lerp_(weight, 1 - decay)
-        for ours, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+        for ours, theirs in zip(self.model.buffers(), model.buffers()):
             ours.copy_(theirs)
 
     @contextmanager
     def swapped_into(self, model: nn.Module) -> Iterator[None]:
         """`with ema.swapped_into(model):` the model has the average's parameters and buffers; afterwards its
-        own again, to the bit, also after an exception. The average stays as it is whatever happens to the
-        model inside, and the model's parameters stay the same tensors, so that an optimizer goes on with
-        them."""
-        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        own again, to the bit, also after an exception.
+
+        Only values change: the parameters stay the same tensors, so that an optimizer goes on with them, and
+        keep their gradients; modes stay as they are. The average stays as it is, whatever happens to the
+        model inside, a training step included.
+        """
+        own = _copies(model)
         model.load_state_dict(self.model.state_dict())
         try:
             yield
@@ -66,12 +70,17 @@ class EMA:
             model.load_state_dict(own)
 
     def state_dict(self) -> dict:
-        """Everything needed to go on: a dictionary with `model` (the average's own state dict, as copies) and
-        `num_updates`; it can be saved with torch.save and loaded with `weights_only=True`."""
-        weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        return {"model": weights, "num_updates": self.num_updates}
+        """What is needed to go on, as copies: a dictionary with `model` (the state dict of the averaged
+        model) and `num_updates`. It can be saved with `torch.save`, and loaded with `weights_only=True`."""
+        return {"model": _copies(self.model), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from a `state_dict`, which is copied, not kept."""
+        """Goes on from a `state_dict`, which is copied, not kept: the updates that follow are, to the bit,
+        those of an average that was never interrupted."""
         self.model.load_state_dict(state["model"])
         self.num_updates = state["num_updates"]
+
+
+def _copies(model: nn.Module) -> dict[str, Tensor]:
+    # A state dict holds the model's own memory, which the next training step would overwrite.
+    return {name: value.clone() for name, value in model.state_dict().items()}
