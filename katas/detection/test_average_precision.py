@@ -62,6 +62,7 @@ def scenes(seed: int, images: int):
 
     def boxes(count):
         sizes = whole(1, 41, count, 2) * 2 ** whole(0, 3, count, 1)
+        sizes = torch.where(whole(0, 8, count, 1) == 0, 32 + 64 * whole(0, 2, count, 1), sizes)  # at a border of ranges
         corners = whole(0, 60, count, 2)
         return torch.cat([corners, corners + sizes], dim=1).to(FLOAT)
 
@@ -244,9 +245,11 @@ def test_without_detections_every_figure_is_zero():
 # --- agreement ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("images", [1, 2, 3, 4])
+# A set of twenty images shows as much as many small ones, and takes little longer. The small ones are for what many
+# images would hide: a class that nobody looks for, an image without objects.
+@pytest.mark.parametrize("images", [1, 2, 6, 20])
 def test_all_figures_equal_those_of_pycocotools(images):
-    for seed in range(50):
+    for seed in range(12):
         detections, truths = scenes(seed, images)
         got, expected = coco_average_precision(detections, truths), judged_by_pycocotools(detections, truths)
         for name, figure, reference in zip(CocoMetrics._fields, got, expected):

@@ -9,7 +9,6 @@ import math
 
 import pytest
 import torch
-import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +78,16 @@ def test_boxes_exactly_at_the_threshold_stay():
     expect_equal(nms(boxes, scores, 0.4375), [1], "IoU 0.5 is greater than 0.4375")
 
 
+def test_of_equal_scores_the_lower_index_comes_first():
+    boxes = torch.tensor([[0.0, 0, 2, 1]], dtype=FLOAT).repeat(40, 1)
+    boxes[20:] += 10
+    scores = torch.full((40,), 0.5, dtype=FLOAT)
+    expect_equal(nms(boxes, scores, 0.5), [0, 20], "of forty equals at two places the first at each")
+    expect_equal(batched_nms(boxes, scores, torch.arange(40) % 2, 0.5), [0, 1, 20, 21], "the first of each label")
+    first = soft_nms(boxes, scores, sigma=1e-6, score_threshold=0.1)
+    expect_equal(first.indices, [0, 20], "the first at each place")
+
+
 def test_a_box_suppresses_only_its_own_label():
     boxes = torch.tensor([[0.0, 0, 4, 2], [0.0, 0, 4, 2], [0.0, 0, 4, 2], [9.0, 0, 10, 1]], dtype=FLOAT)
     scores, labels = torch.tensor([0.6, 0.7, 0.8, 0.9], dtype=FLOAT), torch.tensor([1, 1, 0, 1])
@@ -101,9 +110,9 @@ def test_soft_suppression_lowers_scores_instead():
 @given(st.integers(0, 30), seeds(), THRESHOLDS)
 def test_kept_boxes_stand_apart_and_every_other_one_overlaps_a_better_one(count, seed, threshold):
     boxes, scores = crowd(count, seed)
-    kept = nms(boxes, scores, threshold).tolist()
+    kept, boxes, scores = nms(boxes, scores, threshold).tolist(), boxes.tolist(), scores.tolist()
     for i in range(count):
-        rivals = [k for k in kept if k != i and iou(boxes[i].tolist(), boxes[k].tolist()) > threshold]
+        rivals = [k for k in kept if k != i and iou(boxes[i], boxes[k]) > threshold]
         better = [k for k in rivals if (scores[k], -k) > (scores[i], -i)]
         assert i not in kept or not rivals, f"{kept} are kept, but box {i} overlaps {rivals} of them too much"
         assert i in kept or better, f"{kept} are kept, and none of them is a better box that overlaps box {i} too much"
@@ -162,14 +171,15 @@ def test_soft_nms_equals_its_definition(count, seed, sigma, score_threshold):
     expect_close(got.scores, lowered, "scores at the moment of the pick")
 
 
-@pytest.mark.parametrize("spread", [20.0, 2000.0])
-def test_a_thousand_boxes_are_suppressed_as_torchvision_does_it(spread):
+@pytest.mark.parametrize("spread", [20.0, 60.0])
+def test_a_thousand_boxes_are_suppressed_as_defined(spread):
+    # What is right within a fixed number of rounds, or within a chunk, shows only beyond: 81 and 276 are kept.
     generator = torch.Generator().manual_seed(0)
     centres = spread * torch.randn(1000, 2, generator=generator, dtype=FLOAT)
     sizes = 10 + 90 * torch.rand(1000, 2, generator=generator, dtype=FLOAT)
     boxes = torch.cat([centres - sizes, centres + sizes], dim=1)
     scores = torch.rand(1000, generator=generator, dtype=FLOAT)
-    expect_equal(nms(boxes, scores, 0.45), torchvision.ops.nms(boxes, scores, 0.45), "1000 boxes, as torchvision")
+    expect_equal(nms(boxes, scores, 0.45), greedy(boxes, scores, 0.45), "1000 boxes, greedy, box by box")
 
 
 # --- edges ----------------------------------------------------------------------------------------------------------
@@ -180,16 +190,6 @@ def test_no_boxes_give_no_indices():
     expect_equal(nms(boxes, scores, 0.5), nothing, "no boxes, no indices")
     expect_equal(batched_nms(boxes, scores, nothing, 0.5), nothing, "no boxes, no indices")
     expect_equal(list(soft_nms(boxes, scores)), [nothing, scores], "no boxes, no indices, no scores")
-
-
-def test_of_equal_scores_the_lower_index_comes_first():
-    boxes = torch.tensor([[0.0, 0, 2, 1]], dtype=FLOAT).repeat(40, 1)
-    boxes[20:] += 10
-    scores = torch.full((40,), 0.5, dtype=FLOAT)
-    expect_equal(nms(boxes, scores, 0.5), [0, 20], "of forty equals at two places the first at each")
-    expect_equal(batched_nms(boxes, scores, torch.arange(40) % 2, 0.5), [0, 1, 20, 21], "the first of each label")
-    first = soft_nms(boxes, scores, sigma=1e-6, score_threshold=0.1)
-    expect_equal(first.indices, [0, 20], "the first at each place")
 
 
 def test_boxes_without_area_stay():

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor
 
 NUM_CLASSES = 10
@@ -105,6 +104,8 @@ class SceneLoader:
 def _glyphs(split: str) -> list[tuple[np.ndarray, int]]:
     """(ink in [0, 1] without empty borders, label) for each digit of the split: every fourth digit is a test
     digit."""
+    from sklearn.datasets import load_digits  # takes as long as the rest of a spec that needs none
+
     digits = load_digits()
     glyphs = []
     for index, (ink, label) in enumerate(zip(digits.images, digits.target)):
@@ -119,6 +120,8 @@ def _glyphs(split: str) -> list[tuple[np.ndarray, int]]:
 @cache
 def _photographs(split: str) -> list[Image.Image]:
     """The left 70 % of each photograph is for training, the rest for testing."""
+    from sklearn.datasets import load_sample_images
+
     parts = []
     for photograph in load_sample_images().images:
         border = int(photograph.shape[1] * 0.7)

@@ -135,7 +135,7 @@ class RetinaNet(nn.Module):
         The anchors are `pyramid_anchors` of the levels' sizes, in the dtype and on the device of the images.
         """
         features = self.pyramid(self.backbone((images - self.mean) / self.std))
-        sizes = [tuple(feature.shape[-2:]) for feature in features]
+        sizes = [tuple(feature.shape[2:]) for feature in features]
         anchors = pyramid_anchors(
             sizes, self.strides, self.anchor_sizes, scales=self.scales, aspect_ratios=self.aspect_ratios
         )
@@ -163,7 +163,7 @@ class RetinaNet(nn.Module):
                 [logits[i] for logits in output.cls_logits],
                 [deltas[i] for deltas in output.box_deltas],
                 anchors,
-                tuple(images.shape[-2:]),
+                tuple(images.shape[2:]),
                 **options,
             )
             for i in range(len(images))

@@ -20,7 +20,7 @@ MISTAKES = [
         find="~overlaps[keep, _CHUNK:].any(dim=0)",
         replace="~overlaps[:, _CHUNK:].any(dim=0)",
         why="Only boxes that were kept suppress those that come later.",
-        caught_by="test_a_thousand_boxes_are_suppressed_as_torchvision_does_it",
+        caught_by="test_a_thousand_boxes_are_suppressed_as_defined",
     ),
     Mistake(
         name="one_round_is_enough",

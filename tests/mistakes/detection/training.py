@@ -68,8 +68,8 @@ MISTAKES = [
     ),
     Mistake(
         name="anchors_for_transposed_maps",
-        find="tuple(feature.shape[-2:]) for feature",
-        replace="tuple(feature.shape[-2:])[::-1] for feature",
+        find="tuple(feature.shape[2:]) for feature",
+        replace="tuple(feature.shape[2:])[::-1] for feature",
         why="Sizes are (height, width); exchanged, they fit square images only.",
         caught_by="test_worked_example_of_the_anchors_of_the_model",
     ),
@@ -103,8 +103,8 @@ MISTAKES = [
     ),
     Mistake(
         name="clips_to_a_transposed_image",
-        find="tuple(images.shape[-2:]),",
-        replace="tuple(images.shape[-2:])[::-1],",
+        find="tuple(images.shape[2:]),",
+        replace="tuple(images.shape[2:])[::-1],",
         why="The image size is (height, width).",
         caught_by="test_a_planted_answer_is_detected_where_it_was_planted",
     ),
@@ -285,6 +285,20 @@ MISTAKES = [
         why="An argument that is accepted must also be used.",
         caught_by="test_the_prior_probability_reaches_the_head",
     ),
+    Mistake(
+        name="deltas_coarse_to_fine_in_the_loss",
+        find="torch.cat(output.box_deltas, dim=1)",
+        replace="torch.cat(output.box_deltas[::-1], dim=1)",
+        why="The deltas of each level belong to its own anchors, so all lists are joined from fine to coarse.",
+        caught_by="test_the_loss_takes_the_deltas_of_each_level_for_the_anchors_of_that_level",
+    ),
+    Mistake(
+        name="anchors_from_the_last_corner",
+        find="[level.to(images) for level in anchors]",
+        replace="[level.to(images).flip(0) for level in anchors]",
+        why="The anchors of a level stand in the order of the head's rows: by row of the map, from the top.",
+        caught_by="test_a_small_retinanet_learns_to_find_bars_in_seconds",
+    ),
 ]
 
 _BUFFER = (
@@ -295,7 +309,4 @@ EQUIVALENT = {
     _BUFFER.format(name, constant, rest): "whether these constants are in the state dict is left open"
     for name, constant in (("mean", "IMAGE_MEAN"), ("std", "IMAGE_STD"))
     for rest in ("", ", persistent=True")
-} | {
-    "RetinaNet.forward: feature.shape[-2:] → feature.shape[+2:]": "maps have four axes",
-    "RetinaNet.detect: images.shape[-2:] → images.shape[+2:]": "a batch of images has four axes",
 }
