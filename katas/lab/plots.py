@@ -69,6 +69,30 @@ def detections_sheet(
     return save(figure, path)
 
 
+def image_grid(path: Path, images: Tensor, *, columns: int = 10, titles: Sequence[str] | None = None) -> Path:
+    """Grey images (N, 1, H, W) in [0, 1], row after row; `titles` above each, if given."""
+    rows = -(-len(images) // columns)
+    figure, axes = _panels(rows, columns, size=(0.7, 0.85 if titles else 0.7))
+    for axis in axes:
+        axis.axis("off")
+    for index, image in enumerate(images):
+        axes[index].imshow(image[0].detach().cpu().clamp(0, 1), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        if titles:
+            axes[index].set_title(titles[index], fontsize=6, pad=2)
+    return save(figure, path)
+
+
+def point_clouds(path: Path, clouds: Mapping[str, Tensor]) -> Path:
+    """Sets of points (N, 2) side by side, by title, to the same scale."""
+    figure, axes = _panels(1, len(clouds), size=(2.4, 2.5))
+    limit = 1.05 * max(float(points.abs().quantile(0.999)) for points in clouds.values())
+    for axis, (title, points) in zip(axes, clouds.items()):
+        axis.scatter(*points.detach().cpu().T, s=1.5, linewidths=0, alpha=0.6)
+        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
+        axis.set_title(title, fontsize=8)
+    return save(figure, path)
+
+
 def save(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
     """Writes the figure as a PNG file; missing folders are made."""
     path = Path(path)

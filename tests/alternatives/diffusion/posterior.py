@@ -42,4 +42,8 @@ def _gaussian(alphas_cumprod, t):
     beta = (before - now) / before
     precision_of_clean, precision_of_noisy = 1 / (1 - before), (1 - beta) / beta
     variance = 1 / (precision_of_clean + precision_of_noisy)
-    return variance * precision_of_clean * before.sqrt(), variance * precision_of_noisy / (1 - beta).sqrt(), variance
+    return (
+        variance * precision_of_clean * before.sqrt(),
+        variance * precision_of_noisy / (1 - beta).sqrt(),
+        variance,
+    )

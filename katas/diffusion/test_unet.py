@@ -1,0 +1,239 @@
+"""unet: a residual block that is told the timestep, self-attention over an image, and the network made of both.
+
+Blocks are checked against their formulas, written out with torch.nn.functional on the parameters that the docstrings name. Of the
+whole network only what is promised is asked: shapes, conditioning, zero at first. Out of scope: how well it learns, dropout.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from katas.diffusion.unet import ResBlock, SelfAttention2d, UNet
+from katas.lab.laws import expect_close, inputs_are_not_changed, memory_layout_does_not_matter
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def made(kind, *args, seed=0, scale=0.3, **options):
+    """A module in float64 with all parameters drawn anew, those that start at 0 or 1 too."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = kind(*args, **options).double()
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.data = scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return module
+
+
+def fresh(kind, *args, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return kind(*args, **options).double()
+
+
+def small_unet(make=made, **options):
+    options = dict(channels=(8, 16), attention_levels=(1,), num_classes=3, heads=2, groups=4) | options
+    return make(UNet, 2, **options)
+
+
+# --- the residual block ---------------------------------------------------------------------------------------------
+
+
+def res_block_by_definition(p, x, embedding, groups):
+    h = F.conv2d(
+        F.silu(F.group_norm(x, groups, p["norm1.weight"], p["norm1.bias"])),
+        p["conv1.weight"],
+        p["conv1.bias"],
+        padding=1,
+    )
+    told = F.linear(F.silu(embedding), p["embedding_layer.weight"], p["embedding_layer.bias"])
+    out = h.shape[1]
+    scale, shift = told[:, :out, None, None], told[:, out:, None, None]
+    h = F.group_norm(h, groups, p["norm2.weight"], p["norm2.bias"]) * (1 + scale) + shift
+    h = F.conv2d(F.silu(h), p["conv2.weight"], p["conv2.bias"], padding=1)
+    if "shortcut.weight" in p:
+        x = F.conv2d(x, p["shortcut.weight"], p["shortcut.bias"])
+    return x + h
+
+
+@pytest.mark.parametrize("channels", [(8, 8), (4, 12), (12, 4)], ids=["same channels", "more", "fewer"])
+def test_a_res_block_is_its_formula(channels):
+    block = made(ResBlock, *channels, 6, groups=4)
+    x, embedding = normal(3, channels[0], 5, 7), normal(3, 6, seed=1)
+    expected = res_block_by_definition(block.state_dict(), x, embedding, 4)
+    expect_close(
+        block(x, embedding), expected, "norm, silu, conv; norm, scale and shift, silu, conv; plus the shortcut"
+    )
+
+
+def test_a_res_block_starts_as_its_shortcut():
+    x, embedding = normal(2, 8, 5, 7), normal(2, 6, seed=1)
+    expect_close(fresh(ResBlock, 8, 8, 6)(x, embedding), x, "with equal channels an untrained block changes nothing")
+    block = fresh(ResBlock, 8, 16, 6)
+    expected = F.conv2d(x, block.shortcut.weight, block.shortcut.bias)
+    expect_close(block(x, embedding), expected, "with other channels it is the 1 x 1 convolution")
+
+
+def test_eight_groups_unless_told_otherwise():
+    assert fresh(ResBlock, 16, 32, 6).norm1.num_groups == 8 and fresh(ResBlock, 16, 32, 6).norm2.num_groups == 8
+    assert fresh(SelfAttention2d, 16).norm.num_groups == 8 and fresh(SelfAttention2d, 16).heads == 4
+
+
+# --- attention ------------------------------------------------------------------------------------------------------
+
+
+def attention_by_definition(p, x, heads, groups):
+    batch, channels, height, width = x.shape
+    qkv = F.conv2d(F.group_norm(x, groups, p["norm.weight"], p["norm.bias"]), p["qkv.weight"], p["qkv.bias"])
+    size, mixed = channels // heads, []
+    for head in range(heads):
+        q, k, v = (
+            qkv[:, part * channels + head * size :][:, :size].flatten(2) for part in range(3)
+        )  # (B, size, places)
+        weights = torch.einsum("bcq,bck->bqk", q, k).div(size**0.5).softmax(dim=-1)
+        mixed.append(torch.einsum("bqk,bck->bcq", weights, v))
+    mixed = torch.cat(mixed, dim=1).reshape(x.shape)
+    return x + F.conv2d(mixed, p["proj.weight"], p["proj.bias"])
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_attention_is_its_formula(heads):
+    # weights of size 1 make the scores several units wide, so that a missing division changes everything
+    block = made(SelfAttention2d, 8, heads=heads, groups=2, scale=1.0)
+    x = normal(3, 8, 3, 5)
+    expected = attention_by_definition(block.state_dict(), x, heads, 2)
+    expect_close(block(x), expected, f"softmax(q · k / sqrt(channels / heads)) over the keys, {heads} heads, plus x")
+
+
+def test_attention_starts_as_the_identity():
+    x = normal(2, 8, 3, 5)
+    expect_close(fresh(SelfAttention2d, 8)(x), x, "untrained, it changes nothing")
+
+
+def test_attention_sees_no_order_of_places():
+    block, x = made(SelfAttention2d, 8, groups=2), normal(2, 8, 3, 5)
+    order = torch.randperm(15, generator=torch.Generator().manual_seed(1))
+
+    def shuffled(images):
+        return images.flatten(2)[:, :, order].reshape(images.shape)
+
+    expect_close(block(shuffled(x)), shuffled(block(x)), "places in another order come out in that order")
+
+
+def test_heads_must_divide_the_channels():
+    with pytest.raises(ValueError, match="heads"):
+        SelfAttention2d(10, heads=4, groups=2)
+
+
+# --- the network ----------------------------------------------------------------------------------------------------
+
+T = torch.tensor([0, 17, 999])
+LABELS = torch.tensor([2, 0, 1])
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 3)], ids=["8 x 8", "7 x 5", "1 x 3"])
+def test_a_prediction_has_the_shape_of_the_image(size):
+    for channels in ((8,), (8, 16), (8, 8, 16)):
+        net, x = small_unet(channels=channels, attention_levels=(0,)), normal(3, 2, *size)
+        got = net(x, T, LABELS)
+        assert got.shape == x.shape and got.dtype == x.dtype, f"{channels}: {tuple(got.shape)} {got.dtype} came out"
+        assert got.isfinite().all() and got.abs().max() > 0
+
+
+def test_an_untrained_network_predicts_0():
+    got = small_unet(fresh)(normal(3, 2, 7, 5), T, LABELS)
+    expect_close(got, torch.zeros(3, 2, 7, 5).double(), "the last convolution starts at 0")
+
+
+def test_timestep_and_label_reach_the_prediction():
+    net, x = small_unet(), normal(1, 2, 7, 5).expand(3, -1, -1, -1)
+    by_time, by_label = net(x, T, LABELS[[0, 0, 0]]), net(x, T[[1, 1, 1]], LABELS)
+    for what, got in (("timestep", by_time), ("label", by_label)):
+        apart = [float((got[i] - got[j]).abs().max()) for i, j in ((0, 1), (0, 2), (1, 2))]
+        assert min(apart) > 1e-3, f"another {what}, the same prediction: differences {apart}"
+
+
+@pytest.mark.parametrize("what", ["timestep", "label"])
+def test_every_block_is_told(what):
+    net, x = small_unet(blocks=2), normal(3, 2, 7, 5)
+    blocks = [module for module in net.modules() if isinstance(module, ResBlock)]
+    told = {block: [] for block in blocks}
+    for block in blocks:
+        block.register_forward_pre_hook(lambda module, args: told[module].append(args[1].detach()))
+    for t, labels in ((T, LABELS), (T + 1, LABELS) if what == "timestep" else (T, LABELS[[1, 2, 0]])):
+        net(x, t, labels)
+    assert len(blocks) == 2 * 2 + 2 + 2 * 2, (
+        f"two blocks a level down and up and two in the middle, not {len(blocks)}"
+    )
+    for block, (first, second) in told.items():
+        assert (first - second).abs().amax(dim=1).min() > 1e-6, f"a block is told the same for another {what}"
+
+
+def test_without_labels_the_last_row_of_the_table_is_used():
+    net, x = small_unet(), normal(3, 2, 7, 5)
+    assert net.null_label == 3 and net.label_embedding.num_embeddings == 4
+    expected = net(x, T, torch.full((3,), 3))
+    expect_close(net(x, T), expected, "no labels is the label null_label for every sample")
+
+
+def test_a_network_without_classes_refuses_labels():
+    net = small_unet(num_classes=None)
+    assert net.null_label is None and net(normal(3, 2, 7, 5), T).shape == (3, 2, 7, 5)
+    with pytest.raises(ValueError, match="labels"):
+        net(normal(3, 2, 7, 5), T, LABELS)
+
+
+def test_samples_do_not_see_each_other():
+    net, x = small_unet(), normal(3, 2, 7, 5)
+    alone = [net(x[[i]], T[[i]], LABELS[[i]]) for i in range(3)]
+    expect_close(net(x, T, LABELS), torch.cat(alone), "a batch is the same as one image after another")
+
+
+def test_attention_is_where_it_was_asked_for():
+    for levels, blocks, expected in (((), 1, 1), ((0,), 1, 3), ((0, 1), 2, 9)):
+        net = small_unet(attention_levels=levels, blocks=blocks)
+        count = sum(isinstance(module, SelfAttention2d) for module in net.modules())
+        assert count == expected, f"levels {levels}, {blocks} blocks each, and the middle: {expected}, not {count}"
+
+
+def test_each_level_works_at_half_the_size_of_the_one_above():
+    net, sizes = small_unet(channels=(8, 8, 16), attention_levels=()), []
+    for module in net.modules():
+        if isinstance(module, ResBlock):
+            module.register_forward_hook(lambda module, args, out: sizes.append(tuple(out.shape[1:])))
+    net(normal(1, 2, 13, 6), T[:1], LABELS[:1])
+    down, middle = [(8, 13, 6), (8, 7, 3), (16, 4, 2)], [(16, 4, 2)] * 2
+    assert sizes == [*down, *middle, *down[::-1]], f"(channels, height, width) of the blocks in turn: {sizes}"
+
+
+def test_what_was_seen_on_the_way_down_is_handed_across():
+    net, x = small_unet(channels=(8, 8), attention_levels=()), normal(1, 2, 8, 8)
+    for block in net.modules():
+        if isinstance(block, ResBlock | SelfAttention2d):  # at half the size nothing gets through
+            block.register_forward_hook(lambda module, args, out: out if out.shape[-1] == 8 else torch.zeros_like(out))
+    got = net(x, T[:1], LABELS[:1]) - net(x.flip(-1), T[:1], LABELS[:1])
+    assert got.abs().max() > 1e-3, "with the lower level silenced the prediction must still depend on the image"
+
+
+def test_every_parameter_is_used():
+    net = small_unet(channels=(8, 16, 16), blocks=2)
+    net(normal(3, 2, 7, 5), T, torch.tensor([0, 2, 3])).square().sum().backward()
+    unused = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert not unused, f"no gradient reaches {unused}"
+
+
+@pytest.mark.parametrize("law", [inputs_are_not_changed, memory_layout_does_not_matter])
+def test_standing_laws(law):
+    net, embedding = small_unet(), normal(3, 6, seed=1)
+    law(net, normal(3, 2, 7, 5), T, LABELS)
+    law(made(ResBlock, 8, 8, 6, groups=4), normal(3, 8, 5, 7), embedding)
+    law(made(SelfAttention2d, 8, groups=4), normal(3, 8, 5, 7))
+
+
+def test_float32_stays_float32():
+    net = small_unet().float()
+    assert net(normal(3, 2, 7, 5).float(), T, LABELS).dtype == torch.float32
+    assert isinstance(net, nn.Module) and all(p.dtype == torch.float32 for p in net.parameters())
