@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def energy_distance(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
-    """2 E|x - y| - E|x - x'| - E|y - y'| with the Euclidean norm: 0 if and only if the distributions are
+    """2 E|x - y| - E|x - x'| - E|y - y'|, with the Euclidean norm: for two distributions, 0 only if they are
     equal.
 
-    The means run over all pairs, a sample with itself included (the V-statistic, which is biased): the result
-    is at least 0 up to rounding, 0 for equal sets, and 2 |x - y| for one sample each. It is not the square
-    root of this, which some libraries (scipy) return. Raises a ValueError that names `x` or `y` if it has no
-    rows.
+    The means run over all pairs, a sample with itself included (the V-statistic, which is biased): up to
+    rounding, the result is at least 0, and 0 for equal sets; one sample each gives 2 |x - y|. It is not the
+    square root of this, which some libraries (scipy) return. Raises a ValueError that names `x` or `y` if it
+    has no rows.
 
     Source: Székely & Rizzo, Energy statistics: A class of statistics based on distances (2013).
     """
@@ -26,12 +26,13 @@ def energy_distance(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[T
 def mmd_rbf_biased(
     x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float | int
 ) -> Float[Tensor, ""]:
-    """Squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with k(x, y) = exp(-|x - y|² /
-    (2 bandwidth²)).
+    """The squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with the kernel
 
-    The means run over all pairs, a sample with itself included: at least 0 up to rounding, 0 for equal sets,
-    but on average above 0 for two sets from the same distribution. Raises a ValueError that names `bandwidth`
-    if it is not positive, and `x` or `y` if it has no rows.
+        k(x, y) = exp(-|x - y|² / (2 bandwidth²))
+
+    The means run over all pairs, a sample with itself included: up to rounding, the result is at least 0, and
+    0 for equal sets; but on average it is above 0 for two sets from one distribution. Raises a ValueError
+    that names `bandwidth` if it is not positive, and `x` or `y` if it has no rows.
 
     Source: Gretton et al., A Kernel Two-Sample Test (2012).
     """
@@ -41,8 +42,9 @@ def mmd_rbf_biased(
 def mmd_rbf_unbiased(
     x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float | int
 ) -> Float[Tensor, ""]:
-    """The same, but a sample is never paired with itself within its own set, so the average over many draws
-    of two sets from one distribution is 0, and single values can be negative.
+    """The same, but a sample is never paired with itself within its own set; between the sets all pairs
+    count. So the average over many draws of two sets from one distribution is 0, and single values can be
+    negative.
 
     Raises a ValueError that names `bandwidth` if it is not positive, and `x` or `y` if it has fewer than two
     rows.
@@ -61,11 +63,11 @@ def frechet_distance(
     """|mean1 - mean2|² + trace(covariance1 + covariance2 - 2 (covariance1 covariance2)^(1/2)).
 
     The squared Wasserstein-2 distance of two Gaussians; of the features of two sets of images, it is what FID
-    measures. It is symmetric, never NaN for covariances that are singular (fewer images than features), and 0
-    up to rounding for equal Gaussians. Compute in float64: rounding costs about the square root of the
-    dtype's precision.
+    measures. Covariances are symmetric, and may be singular (fewer images than features): the result is right
+    there, too, and never NaN. It is 0 up to rounding for equal Gaussians. Compute in float64: for singular
+    covariances rounding costs up to the square root of the dtype's precision, for each dimension.
 
     Source: Dowson & Landau, The Fréchet distance between multivariate normal distributions (1982); Heusel et
-    al. (arXiv 1706.08500).
+    al., GANs Trained by a Two Time-Scale Update Rule (arXiv 1706.08500).
     """
     raise NotImplementedError
