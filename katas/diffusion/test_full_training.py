@@ -121,7 +121,7 @@ def test_two_dimensional_density(name, device, run_dir, metrics, progress, budge
 
 # --- digits ---
 
-GUIDANCE_SCALE = 1.3
+GUIDANCE_SCALE = 1.2
 FEW_STEPS = 20
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from katas.diffusion.unet import ResBlock, SelfAttention2d, UNet
-from katas.lab.laws import expect_close, inputs_are_not_changed, memory_layout_does_not_matter
+from katas.lab.laws import device_is_followed, expect_close, inputs_are_not_changed, memory_layout_does_not_matter
 
 
 def normal(*shape, seed=0):
@@ -172,6 +172,36 @@ def test_every_block_is_told(what):
         assert (first - second).abs().amax(dim=1).min() > 1e-6, f"a block is told the same for another {what}"
 
 
+def test_the_row_of_the_label_is_added():
+    net, x, told = small_unet(), normal(3, 2, 7, 5), []
+    first = next(module for module in net.modules() if isinstance(module, ResBlock))
+    first.register_forward_pre_hook(lambda module, args: told.append(args[1].detach()))
+    net(x, T, LABELS)
+    net(x, T)
+    table = net.label_embedding.weight.detach()
+    expect_close(told[0] - told[1], table[LABELS] - table[3], "the embedding of t plus the row of the label")
+
+
+def test_groups_and_heads_are_the_same_everywhere():
+    for options in ({}, dict(groups=4, heads=2)):
+        with torch.random.fork_rng():
+            modules = list(UNet(2, attention_levels=(0,), **options).modules())
+        groups = {module.num_groups for module in modules if isinstance(module, nn.GroupNorm)}
+        heads = {module.heads for module in modules if isinstance(module, SelfAttention2d)}
+        expected = ({options.get("groups", 8)}, {options.get("heads", 4)})
+        assert (groups, heads) == expected, f"groups and heads of all blocks for {options}: {groups}, {heads}"
+
+
+def test_two_levels_of_32_and_64_channels_unless_told_otherwise():
+    with torch.random.fork_rng():
+        net, sizes = UNet(1), []
+    for module in net.modules():
+        if isinstance(module, ResBlock):
+            module.register_forward_hook(lambda module, args, out: sizes.append(out.shape[1]))
+    net(torch.zeros(1, 1, 4, 4), T[:1])
+    assert sizes == [32, 64, 64, 64, 64, 32], f"channels of the blocks in turn: {sizes}"
+
+
 def test_without_labels_the_last_row_of_the_table_is_used():
     net, x = small_unet(), normal(3, 2, 7, 5)
     assert net.null_label == 3 and net.label_embedding.num_embeddings == 4
@@ -225,10 +255,11 @@ def test_every_parameter_is_used():
     assert not unused, f"no gradient reaches {unused}"
 
 
-@pytest.mark.parametrize("law", [inputs_are_not_changed, memory_layout_does_not_matter])
+@pytest.mark.parametrize("law", [inputs_are_not_changed, memory_layout_does_not_matter, device_is_followed])
 def test_standing_laws(law):
     net, embedding = small_unet(), normal(3, 6, seed=1)
     law(net, normal(3, 2, 7, 5), T, LABELS)
+    law(net, normal(3, 2, 7, 5), T)
     law(made(ResBlock, 8, 8, 6, groups=4), normal(3, 8, 5, 7), embedding)
     law(made(SelfAttention2d, 8, groups=4), normal(3, 8, 5, 7))
 

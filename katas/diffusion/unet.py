@@ -74,7 +74,8 @@ class UNet(nn.Module):
     up, so sizes need not be multiples of anything. A level has `blocks` ResBlocks on the way down and as many
     on the way up; levels named in `attention_levels` (0 is the full size) have a SelfAttention2d after each
     of them; in the middle, at the smallest size, are ResBlock, SelfAttention2d, ResBlock. On the way up the
-    first block of a level also sees what the last one on the way down gave, as further channels.
+    first block of a level also sees what the last one on the way down gave, as further channels. `heads` and
+    `groups` hold for every block and for the GroupNorm before the last convolution.
 
     The embedding that every ResBlock is told is a two-layer network on `timestep_embedding` of t. With
     `num_classes` there is a table of num_classes + 1 learnt embeddings, `label_embedding`, whose row for the

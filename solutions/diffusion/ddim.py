@@ -49,8 +49,9 @@ def ddim_step(
     With `clip`, x_start is cut to [-clip, clip], and `pred_noise` is replaced by the noise that belongs to
     the cut x_start, so that both still explain x_t. eta = 0 is deterministic, needs no `noise`, and may also
     go to a later timestep (`t_prev` > t; from t = -1 too, without `clip`); eta = 1 has the mean and the
-    variance of DDPM's step. The result has the dtype of `x_t`, whatever that of `alphas_cumprod`. An `eta`
-    other than 0 without `noise` is refused with a ValueError that names `noise`.
+    variance of DDPM's step. Rounding, in a float32 schedule too, never makes the root of a negative number.
+    The result has the dtype of `x_t`, whatever that of `alphas_cumprod`. An `eta` other than 0 without
+    `noise` is refused with a ValueError that names `noise`.
 
     Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), equations 12 and 16. Their
     alpha is our alphas_cumprod.
@@ -67,7 +68,7 @@ def ddim_step(
     if eta == 0:
         return abar_prev.sqrt().to(x_t.dtype) * x_start + (1 - abar_prev).sqrt().to(x_t.dtype) * pred_noise
     variance = eta**2 * (1 - abar_prev) / (1 - abar) * (1 - abar / abar_prev)
-    # at eta = 1, rounding can make the difference -1e-17 where it is 0
+    # at eta = 1 and abar near 0 the difference is 0 but for rounding, which may be negative
     direction = (1 - abar_prev - variance).clamp(min=0).sqrt()
     result = abar_prev.sqrt().to(x_t.dtype) * x_start + direction.to(x_t.dtype) * pred_noise
     return result + variance.sqrt().to(x_t.dtype) * noise

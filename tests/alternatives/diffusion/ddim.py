@@ -71,7 +71,7 @@ def ddim_invert(
 ) -> Float[Tensor, "B *shape"]:
     rising = sorted(timesteps.tolist())
     with torch.no_grad():
-        least = torch.full((x_start.shape[0],), rising[0])
+        least = torch.full((x_start.shape[0],), rising[0], device=x_start.device)
         abar = alphas_cumprod[rising[0]].to(x_start.dtype)
         x = abar.sqrt() * x_start + (1 - abar).sqrt() * predict_noise(x_start, least)
         for t, t_next in pairwise(rising):

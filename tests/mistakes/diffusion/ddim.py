@@ -159,10 +159,13 @@ MISTAKES = [
     ),
     Mistake(
         name="negative_by_rounding",
-        find="(1 - abar_prev - variance).clamp(min=0).sqrt()",
-        replace="(1 - abar_prev - 1.0000001 * variance).sqrt()",
-        why="At eta = 1 and t_prev = -1 the difference is 0 but for rounding, and the root of -1e-17 is NaN.",
-        caught_by="test_a_step_agrees_with_the_definition",
+        find="    direction = (1 - abar_prev - variance).clamp(min=0).sqrt()\n",
+        replace=(
+            "    sigma_t = eta * ((1 - abar_prev) / (1 - abar)).sqrt() * (1 - abar / abar_prev).sqrt()\n"
+            "    direction = (1 - abar_prev - sigma_t**2).sqrt()\n"
+        ),
+        why="At eta = 1 and abar near 0 the difference is 0 but for rounding, and the root of -1e-8 is NaN.",
+        caught_by="test_rounding_does_not_make_the_root_nan",
     ),
     Mistake(
         name="variance_taken_for_sigma",

@@ -236,4 +236,12 @@ MISTAKES = [
     ),
 ]
 
-EQUIVALENT = {}
+EQUIVALENT = {
+    "UNet.__init__: 4 * channels[0] → 5 * channels[0]": "The width of the embedding is not promised.",
+    "UNet.forward: F.interpolate(h, size=seen[i - 1].shape[-2:], mode='nearest') → "
+    "F.interpolate(h, size=seen[i - 1].shape[-2:])": "Nearest is the default.",
+    "UNet.forward: seen[i - 1].shape[-2:] → seen[i - 1].shape[+2:]": "The last two of four are those from the third.",
+    "UNet._embedding: torch.full(t.shape, self.null_label, device=t.device) → torch.full(t.shape, self.null_label)": (
+        "Only a second device shows it."
+    ),
+}
