@@ -1,0 +1,190 @@
+"""Dynamics: what changes when one thing is different, and why. Each check leaves a picture under runs/diffusion/.
+
+Everything is shown with your own code from several seeds: on points, and on models of 8 × 8 digits, trained for 1,000
+steps, once for all checks of a run.
+"""
+
+import functools
+
+import pytest
+import torch
+
+from katas.diffusion.ddim import ddim_sample_loop, ddim_timesteps
+from katas.diffusion.forward_process import q_sample
+from katas.diffusion.objective import noise_target, v_target
+from katas.diffusion.parametrization import noise_from_v
+from katas.diffusion.sample_metrics import energy_distance, frechet_distance
+from katas.diffusion.schedules import alphas_cumprod, cosine_beta_schedule, linear_beta_schedule
+from katas.diffusion.training import to_model_range
+from katas.diffusion.unet import UNet
+from katas.lab.densities import moons
+from katas.lab.digits import small_digits
+from katas.lab.judge import judge_of
+from katas.lab.plots import image_grid, learning_curves, point_clouds
+
+from .test_full_training import digit_unet, guided_digits, point_model, train_on_digits
+
+pytestmark = pytest.mark.gpu
+
+SEEDS = (0, 1, 2)
+SCHEDULES = {"cosine": cosine_beta_schedule, "linear": linear_beta_schedule}
+DIGIT_STEPS = 1000
+LABELS = torch.arange(500) % 10  # fifty samples of each digit
+
+
+class Trained:
+    """Models of digits for one seed and schedule: at the last step (`raw`), and the average of the way (`averaged`)."""
+
+    def __init__(self, seed: int, schedule: str, device: torch.device, on_step):
+        self.alphas_cumprod = alphas_cumprod(SCHEDULES[schedule](1000)).to(device)
+        torch.manual_seed(seed)
+        self.raw: UNet = digit_unet(device)
+        ema, _ = train_on_digits(
+            small_digits("train"), self.raw, self.alphas_cumprod, seed, device, steps=DIGIT_STEPS, on_step=on_step
+        )
+        self.averaged: UNet = ema.model
+
+    def samples(self, seed: int, *, model=None, **options) -> torch.Tensor:
+        """500 digits, from the same starting noise for every model and option."""
+        labels = LABELS.to(self.alphas_cumprod.device)
+        generator = torch.Generator(labels.device).manual_seed(100 + seed)
+        options = dict(scale=1) | options
+        model = model or self.averaged
+        return guided_digits(model, labels, self.alphas_cumprod, generator, size=8, **options)
+
+
+class Progress:
+    """The bar as a callback of the training loop."""
+
+    def __init__(self, bar):
+        self.bar = bar
+
+    def __call__(self, report):
+        self.bar.update(1)
+
+
+@functools.cache
+def trained(seed: int, schedule: str, device: torch.device) -> Trained:
+    return Trained(seed, schedule, device, trained.on_step)
+
+
+@pytest.fixture
+def digits(device, run_dir, progress):
+    """`digits(seed, schedule)`: the trained models, from an earlier check of this run if it had them."""
+    trained.on_step = Progress(progress(2 * DIGIT_STEPS * len(SEEDS), "models of digits"))
+    return lambda seed, schedule="cosine": trained(seed, schedule, device)
+
+
+@pytest.fixture
+def judge(device, run_dir):
+    return judge_of(small_digits("train"), run_dir.parent / "judge_digits.pt", device=device)
+
+
+@pytest.fixture
+def frechet(judge, device):
+    """The Fréchet distance of images to real training digits; real test digits have 1."""
+    real = judge.moments(small_digits("train").images.to(device))
+    baseline = frechet_distance(*real, *judge.moments(small_digits("test").images.to(device)))
+    return lambda images: float(frechet_distance(*real, *judge.moments(images)) / baseline)
+
+
+def test_noise_prediction_does_not_survive_few_steps(device, run_dir, metrics, progress):
+    """At the last timestep √ᾱ is 5e-5 or less: the clean sample from the noise is the error of the network times 20,000.
+
+    A thousand small steps forgive that, twenty do not. The velocity divides by nothing.
+    """
+    schedule, steps, clouds = alphas_cumprod(cosine_beta_schedule(200)).to(device), 1500, {}
+    path, held_out = ddim_timesteps(200, 20), torch.Generator().manual_seed(1000)
+    clouds["real"] = moons(2000, held_out)
+    bar = progress(2 * steps * len(SEEDS), "prediction type")
+    for seed in SEEDS:
+        distance = {}
+        for name, target in (("velocity", v_target), ("noise", noise_target)):
+            _, ema, generator = point_model(
+                moons, schedule, seed, device, target=target, steps=steps, on_step=Progress(bar)
+            )
+
+            def predict_noise(x, t, model=ema.model, name=name):
+                return noise_from_v(x, t, model(x, t), schedule) if name == "velocity" else model(x, t)
+
+            x_T = torch.randn(2000, 2, generator=generator, device=device)
+            points = ddim_sample_loop(predict_noise, x_T, schedule, path).cpu()
+            distance[name] = float(energy_distance(points, moons(2000, held_out)))
+            clouds[f"{name}, seed {seed}"] = points.clamp(-3, 3)
+        metrics.row(seed=seed, **distance)
+        assert distance["velocity"] < 0.02, f"seed {seed}: 20 steps with the velocity, energy distance {distance}"
+        assert distance["noise"] > 0.5, f"seed {seed}: 20 steps with the noise, energy distance {distance}"
+    point_clouds(run_dir / "twenty_steps.png", clouds)
+
+
+def test_linear_against_cosine_on_small_images(device, run_dir, metrics, digits, judge, frechet):
+    """The linear schedule was made for 1,000 steps: its last third is almost pure noise, and steps there are wasted."""
+    counts, curves = (5, 10, 20), {}
+    for seed in SEEDS:
+        for name in SCHEDULES:
+            values = [frechet(digits(seed, name).samples(seed, num_steps=count)) for count in counts]
+            curves[f"{name}, seed {seed}"] = (counts, values)
+            metrics.row(seed=seed, schedule=name, **{f"steps_{c}": value for c, value in zip(counts, values)})
+    learning_curves(run_dir / "schedules.png", {"Fréchet distance": curves}, xlabel="DDIM steps", log_y=True)
+
+
+def test_averaged_weights_draw_better(device, run_dir, metrics, digits, frechet):
+    """At a constant learning rate the weights jitter around a good place; their average sits in it."""
+    rows = {"raw": [], "averaged": []}
+    for seed in SEEDS:
+        models = digits(seed)
+        for name in rows:
+            rows[name].append(frechet(models.samples(seed, model=getattr(models, name))))
+        metrics.row(seed=seed, **{name: values[-1] for name, values in rows.items()})
+    curves = {name: (SEEDS, values) for name, values in rows.items()}
+    learning_curves(run_dir / "average.png", {"Fréchet distance": curves}, xlabel="seed")
+
+
+SCALES = (0, 1, 1.5, 2, 4)
+
+
+def spread_within_digits(features: torch.Tensor) -> float:
+    """Variance of the judge's features among samples of one digit, summed over the features."""
+    return sum(float(features[LABELS == digit].var(dim=0).sum()) for digit in range(10)) / 10
+
+
+def test_guidance_trades_diversity_for_agreement(device, run_dir, metrics, digits, judge, frechet):
+    """A larger scale pulls every sample to where the label is plain: all are right, and more and more alike."""
+    spreads, agreements, grid = {}, {}, []
+    for seed in SEEDS:
+        samples = {scale: digits(seed).samples(seed, scale=scale) for scale in SCALES}
+        agreement = [judge.agreement(samples[scale], LABELS.to(device)) for scale in SCALES]
+        with torch.no_grad():
+            spread = [spread_within_digits(judge.features(samples[scale]).cpu()) for scale in SCALES]
+        agreements[f"seed {seed}"], spreads[f"seed {seed}"] = (SCALES, agreement), (SCALES, spread)
+        for row in zip(SCALES, agreement, spread, map(frechet, samples.values())):
+            metrics.row(seed=seed, **dict(zip(("scale", "agreement", "spread", "frechet"), row)))
+        grid = grid or [samples[scale][:20].cpu() for scale in SCALES]
+    panels = {"agreement": agreements, "spread among samples of a digit": spreads}
+    learning_curves(run_dir / "guidance.png", panels, xlabel="guidance scale")
+    image_grid(run_dir / "by_scale.png", torch.cat(grid), columns=20)
+
+
+def test_loss_by_timestep(device, run_dir, metrics, digits):
+    """Where is the work? The noise is hard to see where there is little of it, the clean sample where there is much."""
+    test = small_digits("test")
+    x_start, labels = to_model_range(test.images).to(device), test.labels.to(device)
+    noise_curves, v_curves = {}, {}
+    timesteps = [0, 5, 20, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999]
+    for seed in SEEDS:
+        models, generator = digits(seed), torch.Generator(device).manual_seed(seed)
+        noise_errors, v_errors = [], []
+        for at in timesteps:
+            t = torch.full((len(x_start),), at, device=device)
+            noise = torch.randn(x_start.shape, generator=generator, device=device)
+            x_t = q_sample(x_start, t, noise, models.alphas_cumprod)
+            with torch.no_grad():
+                v = models.averaged(x_t, t, labels)
+            wanted = v_target(x_start, t, noise, models.alphas_cumprod)
+            v_errors.append(float((v - wanted).square().mean()))
+            noise_errors.append(float((noise_from_v(x_t, t, v, models.alphas_cumprod) - noise).square().mean()))
+        noise_curves[f"seed {seed}"], v_curves[f"seed {seed}"] = (timesteps, noise_errors), (timesteps, v_errors)
+        for row in zip(timesteps, noise_errors, v_errors):
+            metrics.row(seed=seed, **dict(zip(("t", "noise", "velocity"), row)))
+    panels = {"error of the noise": noise_curves, "error of the velocity": v_curves}
+    learning_curves(run_dir / "loss_by_timestep.png", panels, xlabel="timestep", log_y=True)
