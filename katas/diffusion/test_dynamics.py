@@ -127,7 +127,9 @@ def test_linear_against_cosine_on_small_images(run_dir, metrics, digits, frechet
             metrics.row(seed=seed, schedule=name, **{f"steps_{c}": value for c, value in zip(counts, values)})
         cosine, linear = (curves[f"{name}, seed {seed}"][1][0] for name in SCHEDULES)
         # over 3 seeds at 5 steps: cosine 1.9 to 2.1, linear 4.2 to 5.0; one schedule for both: equal
-        assert linear > 1.5 * cosine, f"seed {seed}: Fréchet distance at 5 steps, linear {linear:.2f}, cosine {cosine:.2f}"
+        assert linear > 1.5 * cosine, (
+            f"seed {seed}: Fréchet distance at 5 steps, linear {linear:.2f}, cosine {cosine:.2f}"
+        )
     learning_curves(run_dir / "schedules.png", {"Fréchet distance": curves}, xlabel="DDIM steps", log_y=True)
 
 

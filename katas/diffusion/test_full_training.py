@@ -116,7 +116,9 @@ def test_two_dimensional_density(name, device, run_dir, metrics, progress, budge
             metrics.row(seed=seed, real_against_real=real, ratio=ratios[-1])
             clouds[f"generated, seed {seed}"] = generated()
     point_clouds(run_dir / "points.png", clouds)
-    assert all(ratio <= 2 for ratio in ratios), f"energy distance to held-out points, real against real is 1: {ratios}"
+    assert all(ratio <= 2 for ratio in ratios), (
+        f"energy distance to held-out points, real against real is 1: {ratios}"
+    )
 
 
 # --- digits ---

@@ -40,7 +40,7 @@ def mnist(data_dir: Path | str, split: str, *, download: bool = False) -> Digits
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     try:
         data = MNIST(data_dir, train=split == "train", download=download)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, KeyError, IndexError, AssertionError) as error:
         what = "could not be fetched" if download else "is missing or damaged"
         folder = Path(data_dir) / "MNIST" / "raw"
         raise DigitsDataError(

@@ -5,6 +5,7 @@ trained once, on real training images, and kept in a file; generated images neve
 """
 
 import hashlib
+import pickle
 from pathlib import Path
 
 import torch
@@ -51,17 +52,17 @@ class Judge(nn.Module):
 def judge_of(train: Digits, file: Path, *, device: torch.device | str = "cpu", steps: int = 1500) -> Judge:
     """The judge of these real images: from `file` if it was trained on the very same, else trained and kept
     there."""
-    judge, key = Judge().to(device), _key(train, steps)
-    try:
-        saved = torch.load(file, weights_only=True, map_location=device)
-        if saved["key"] == key:
-            judge.load_state_dict(saved["weights"])
-            return _frozen(judge)
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError):
-        pass  # no such file, or one that cannot be read: train
+    key = _key(train, steps)
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
         torch.manual_seed(0)
         judge = Judge().to(device)
+        try:
+            saved = torch.load(file, weights_only=True, map_location=device)
+            if saved["key"] == key:
+                judge.load_state_dict(saved["weights"])
+                return _frozen(judge)
+        except (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError):
+            pass  # no such file, or one that cannot be read: train
         _train(judge, train, steps)
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"key": key, "weights": judge.state_dict()}, file)

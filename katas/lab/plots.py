@@ -76,7 +76,7 @@ def image_grid(path: Path, images: Tensor, *, columns: int = 10, titles: Sequenc
     for axis in axes:
         axis.axis("off")
     for index, image in enumerate(images):
-        axes[index].imshow(image[0].detach().cpu().clamp(0, 1), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes[index].imshow(image[0].detach().cpu().clamp(0, 1).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         if titles:
             axes[index].set_title(titles[index], fontsize=6, pad=2)
     return save(figure, path)
@@ -87,7 +87,7 @@ def point_clouds(path: Path, clouds: Mapping[str, Tensor]) -> Path:
     figure, axes = _panels(1, len(clouds), size=(2.4, 2.5))
     limit = 1.05 * max(float(points.abs().quantile(0.999)) for points in clouds.values())
     for axis, (title, points) in zip(axes, clouds.items()):
-        axis.scatter(*points.detach().cpu().T, s=1.5, linewidths=0, alpha=0.6)
+        axis.scatter(*points.detach().cpu().T.numpy(), s=1.5, linewidths=0, alpha=0.6)
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         axis.set_title(title, fontsize=8)
     return save(figure, path)
