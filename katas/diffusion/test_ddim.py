@@ -142,7 +142,9 @@ def test_rounding_does_not_make_the_root_nan():
     for abar_prev in torch.linspace(0.05, 0.95, 100):
         levels = torch.stack((abar_prev, torch.tensor(3e-8)))  # in float32
         got = ddim_step(torch.ones(1), 1, 0, torch.ones(1), levels, eta=1, noise=torch.zeros(1))
-        assert got.isfinite().all(), f"from {levels[1]:.0e} to {levels[0]:.3f} in float32, eta = 1: {got.item()} came out"
+        assert got.isfinite().all(), (
+            f"from {levels[1]:.0e} to {levels[0]:.3f} in float32, eta = 1: {got.item()} came out"
+        )
 
 
 @given(tensors(3), tensors(3), st.integers(-1, T - 1), st.integers(-1, T - 1))

@@ -14,7 +14,7 @@ from katas.diffusion.forward_process import q_sample
 from katas.diffusion.objective import noise_target, v_target
 from katas.diffusion.parametrization import noise_from_v
 from katas.diffusion.sample_metrics import energy_distance, frechet_distance
-from katas.diffusion.schedules import alphas_cumprod, cosine_beta_schedule, linear_beta_schedule
+from katas.diffusion.schedules import alphas_cumprod, cosine_beta_schedule, linear_beta_schedule, snr
 from katas.diffusion.training import to_model_range
 from katas.diffusion.unet import UNet
 from katas.lab.densities import moons
@@ -112,6 +112,7 @@ def test_noise_prediction_does_not_survive_few_steps(device, run_dir, metrics, p
             distance[name] = float(energy_distance(points, moons(2000, held_out)))
             clouds[f"{name}, seed {seed}"] = points.clamp(-3, 3)
         metrics.row(seed=seed, **distance)
+        # over 3 seeds: velocity 0.002 to 0.005, noise 6.7 to 18; real against real 0.001
         assert distance["velocity"] < 0.02, f"seed {seed}: 20 steps with the velocity, energy distance {distance}"
         assert distance["noise"] > 0.5, f"seed {seed}: 20 steps with the noise, energy distance {distance}"
     point_clouds(run_dir / "twenty_steps.png", clouds)
@@ -126,10 +127,12 @@ def test_linear_against_cosine_on_small_images(run_dir, metrics, digits, frechet
             curves[f"{name}, seed {seed}"] = (counts, values)
             metrics.row(seed=seed, schedule=name, **{f"steps_{c}": value for c, value in zip(counts, values)})
         cosine, linear = (curves[f"{name}, seed {seed}"][1][0] for name in SCHEDULES)
-        # over 3 seeds at 5 steps: cosine 1.9 to 2.1, linear 4.2 to 5.0; one schedule for both: equal
+        # over 3 seeds at 5 steps: cosine 1.7 to 2.4, linear 4.0 to 5.2; one schedule for both: equal
         assert linear > 1.5 * cosine, (
             f"seed {seed}: Fréchet distance at 5 steps, linear {linear:.2f}, cosine {cosine:.2f}"
         )
+    ratios = {name: (range(1000), snr(alphas_cumprod(betas(1000))).tolist()) for name, betas in SCHEDULES.items()}
+    learning_curves(run_dir / "snr.png", {"signal-to-noise ratio": ratios}, xlabel="timestep", log_y=True)
     learning_curves(run_dir / "schedules.png", {"Fréchet distance": curves}, xlabel="DDIM steps", log_y=True)
 
 
@@ -142,7 +145,7 @@ def test_averaged_weights_draw_better(run_dir, metrics, digits, frechet):
             rows[name].append(frechet(models.samples(seed, model=getattr(models, name))))
         metrics.row(seed=seed, **{name: values[-1] for name, values in rows.items()})
         raw, averaged = rows["raw"][-1], rows["averaged"][-1]
-        # over 3 seeds: raw 2.0 to 2.6, averaged 0.6 to 1.0; an average that is not one: equal
+        # over 3 seeds: raw 2.2 to 2.5, averaged 0.7 to 1.4; an average that is not one: equal
         assert averaged < 0.7 * raw, f"seed {seed}: Fréchet distance, averaged {averaged:.2f}, raw {raw:.2f}"
     curves = {name: (SEEDS, values) for name, values in rows.items()}
     learning_curves(run_dir / "average.png", {"Fréchet distance": curves}, xlabel="seed")
@@ -168,8 +171,8 @@ def test_guidance_trades_diversity_for_agreement(device, run_dir, metrics, digit
         distances = [frechet(samples[scale]) for scale in SCALES]
         for row in zip(SCALES, agreement, spread, distances):
             metrics.row(seed=seed, **dict(zip(("scale", "agreement", "spread", "frechet"), row)))
-        # over 3 seeds at scale 1, 2, 4: agreement 0.98 to 0.99, 1, 1; spread 9.9 to 10.6, 5.5 to 5.8, 5.1 to 5.4; Fréchet
-        # distance 0.6 to 1.0, 4.9 to 6.4, 7.8 to 11; a scale that does nothing: equal. Scale 0 knows no label: one in ten.
+        # over 3 seeds at scale 1, 2, 4: agreement 0.99 to 1, 1, 1; spread 9.5 to 10.2, 5.4 to 6.0, 4.9 to 5.6; Fréchet
+        # distance 0.7 to 1.4, 5.1 to 7.1, 9.1 to 12; a scale that does nothing: equal. Scale 0 knows no label: one in ten.
         assert agreement[0] < 0.3 and agreement[3] >= max(0.98, agreement[1]), f"seed {seed}: agreement {agreement}"
         assert spread[3] < 0.75 * spread[1], f"seed {seed}: spread {spread}"
         assert distances[4] > 3 * distances[1], f"seed {seed}: Fréchet distance {distances}"
@@ -184,7 +187,7 @@ def test_loss_by_timestep(device, run_dir, metrics, digits):
     test = small_digits("test")
     x_start, labels = to_model_range(test.images).to(device), test.labels.to(device)
     noise_curves, v_curves = {}, {}
-    timesteps = [0, 5, 20, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999]
+    timesteps = [0, 5, 20, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900]
     for seed in SEEDS:
         models, generator = digits(seed), torch.Generator(device).manual_seed(seed)
         noise_errors, v_errors = [], []

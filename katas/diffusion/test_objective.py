@@ -49,7 +49,8 @@ def numbers_by_definition(wanted, x_start, step, noise):
     signal, sigma = math.sqrt(LEFT[step]), math.sqrt(1 - LEFT[step])
     pairs = zip(x_start.flatten().tolist(), noise.flatten().tolist(), strict=True)
     return [
-        {"x_t": signal * x + sigma * z, "noise": z, "x_start": x, "v": signal * z - sigma * x}[wanted] for x, z in pairs
+        {"x_t": signal * x + sigma * z, "noise": z, "x_start": x, "v": signal * z - sigma * x}[wanted]
+        for x, z in pairs
     ]
 
 

@@ -94,7 +94,9 @@ def test_by_hand(convert):
     given, wanted = CONVERSIONS[convert]
     x_t, known_one = (torch.tensor(number[name], dtype=torch.float64) for name in ("x_t", given))
     left = torch.tensor([0.9, 0.36, 0.64], dtype=torch.float64)
-    expect_close(convert(x_t, torch.tensor([2, 1]), known_one, left), number[wanted], f"{wanted} from x_t and {given}")
+    expect_close(
+        convert(x_t, torch.tensor([2, 1]), known_one, left), number[wanted], f"{wanted} from x_t and {given}"
+    )
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------

@@ -87,7 +87,9 @@ def test_variances_by_hand():
 def test_before_timestep_0_comes_the_clean_sample():
     x_start, x_t = torch.tensor([1.5, -2.0]).double(), torch.tensor([70.0, 80.0]).double()
     got = q_posterior_mean_variance(x_start, x_t, torch.tensor([0, 0]), ALPHAS_CUMPROD)
-    expect_close((got.mean, got.variance), (x_start, [0, 0]), "at t = 0 it is known exactly, whatever x_t is", **TIGHT)
+    expect_close(
+        (got.mean, got.variance), (x_start, [0, 0]), "at t = 0 it is known exactly, whatever x_t is", **TIGHT
+    )
 
 
 def test_the_logarithm_at_0_is_that_at_1():

@@ -227,6 +227,16 @@ def test_a_long_gradient_is_scaled_down_to_the_norm_over_all_parameters():
     )
 
 
+def test_batches_of_128_and_a_gradient_of_norm_1_unless_told_otherwise():
+    steep = Linear()
+    steep.bias.data.fill_(50.0)
+    model, watch, reports = trained(1, model=steep, lr=0.5)
+    assert len(watch.asked[0][0]) == 128, f"a batch of {len(watch.asked[0][0])} samples"
+    moved = math.hypot(float(model.weight) - 0.5, float(model.bias) - 50)
+    assert reports[0].grad_norm > 2, "the example is meant to be clipped"
+    expect_close(moved, 0.5, "a gradient cut to norm 1, times the learning rate", rtol=1e-4, atol=1e-5)
+
+
 def test_the_gradient_is_that_of_this_batch_alone():
     stale = Linear()
     stale.weight.grad, stale.bias.grad = torch.tensor(100.0), torch.tensor(-100.0)

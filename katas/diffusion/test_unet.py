@@ -243,7 +243,9 @@ def test_what_was_seen_on_the_way_down_is_handed_across():
     net, x = small_unet(channels=(8, 8), attention_levels=()), normal(1, 2, 8, 8)
     for block in net.modules():
         if isinstance(block, ResBlock | SelfAttention2d):  # at half the size nothing gets through
-            block.register_forward_hook(lambda module, args, out: out if out.shape[-1] == 8 else torch.zeros_like(out))
+            block.register_forward_hook(
+                lambda module, args, out: out if out.shape[-1] == 8 else torch.zeros_like(out)
+            )
     got = net(x, T[:1], LABELS[:1]) - net(x.flip(-1), T[:1], LABELS[:1])
     assert got.abs().max() > 1e-3, "with the lower level silenced the prediction must still depend on the image"
 

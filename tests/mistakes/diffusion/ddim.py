@@ -60,8 +60,7 @@ MISTAKES = [
     ),
     Mistake(
         name="missing_noise_counts_as_none_wanted",
-        find="    if eta != 0 and noise is None:\n"
-        '        raise ValueError(f"noise is needed for eta = {eta}")\n',
+        find='    if eta != 0 and noise is None:\n        raise ValueError(f"noise is needed for eta = {eta}")\n',
         replace="    if noise is None:\n        eta = 0\n",
         why="Forgetting the noise must not quietly turn the sampler into another one.",
         caught_by="test_fresh_noise_must_be_given_where_it_is_needed",

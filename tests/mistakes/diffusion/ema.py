@@ -241,9 +241,7 @@ MISTAKES = [
     Mistake(
         name="restored_after_exceptions_only",
         find=SWAP,
-        replace=SWAP.replace("finally:", "except BaseException:").replace(
-            "(own)", "(own)\n            raise"
-        ),
+        replace=SWAP.replace("finally:", "except BaseException:").replace("(own)", "(own)\n            raise"),
         why="The model gets its own weights back at the end, exception or not.",
         caught_by="test_inside_the_model_is_the_average_and_afterwards_itself_again",
     ),

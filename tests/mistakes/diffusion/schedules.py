@@ -8,9 +8,7 @@ RATIO = "(1 - signal_left[1:] / signal_left[:-1])"
 COSINE = "torch.cos(math.pi / 2 * (u + s) / (1 + s)) ** 2"
 
 LINE = "torch.linspace(scale * beta_start, scale * beta_end, num_timesteps, dtype=torch.float64)"
-ROOTS = (
-    "torch.linspace((scale * beta_start)**0.5, (scale * beta_end)**0.5, num_timesteps, dtype=torch.float64)"
-)
+ROOTS = "torch.linspace((scale * beta_start)**0.5, (scale * beta_end)**0.5, num_timesteps, dtype=torch.float64)"
 
 MISTAKES = [
     Mistake(

@@ -304,4 +304,25 @@ MISTAKES = [
     ),
 ]
 
-EQUIVALENT = {}
+
+EQUIVALENT = {
+    "train_diffusion: 0 → 1 (2)": ("A warm-up of one step is none."),
+    "train_diffusion: torch.randint(len(samples), (batch_size,), generator=generator, device=samples.device) → torch.randint(len(samples), (batch_size,), generator=generator)": (
+        "Only a second device shows it."
+    ),
+    "_loss: torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype, device=x_start.device) → torch.randn(x_start.shape, generator=generator, device=x_start.device)": (
+        "Noise drawn in float32 for samples in float64 is standard normal, too."
+    ),
+    "_loss: torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype, device=x_start.device) → torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype)": (
+        "Only a second device shows it."
+    ),
+    "load_checkpoint: torch.load(path, weights_only=True, map_location='cpu') → torch.load(path, map_location='cpu')": (
+        "It is the default from PyTorch 2.6 on."
+    ),
+    "load_checkpoint: torch.load(path, weights_only=True, map_location='cpu') → torch.load(path, weights_only=True)": (
+        "Only a second device shows it."
+    ),
+    "load_checkpoint: torch.load(path, weights_only=True, map_location='cpu') → torch.load(path, weights_only=False, map_location='cpu')": (
+        "Reads the same; that the file holds nothing but weights is asked of save_checkpoint."
+    ),
+}
