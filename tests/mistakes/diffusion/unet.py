@@ -132,7 +132,7 @@ MISTAKES = [
         name="attention_on_the_raw_image",
         find="qkv = self.qkv(self.norm(x))",
         replace="qkv = self.qkv(x)",
-        why="The norm comes first.",
+        why="Attention reads the normed image: norm first, then q, k, v.",
         caught_by="test_attention_is_its_formula",
     ),
     Mistake(
