@@ -4,8 +4,8 @@
     python -m tests.mutation detection/boxes --generic   also swapped operators, changed constants, dropped keywords …
     python -m tests.mutation detection --table           one row per mistake: by which test it was caught, and how fast
 
-One warmed parent process imports everything and runs the specs once on the unchanged solutions; each mutant is then a
-fork of it, with the changed source compiled in memory. Only pytest's exit code 1 counts as caught.
+One warmed parent process imports everything; forks of it first run the specs on the unchanged solutions. Each mutant is
+then a fork too, with the changed source compiled in memory. Only pytest's exit code 1 counts as caught.
 """
 
 import argparse
@@ -119,25 +119,27 @@ def quiet():
 
 
 def warm(katas: list[tuple[str, str]]) -> None:
-    """Import everything, and see the unchanged solutions pass. One thread: a parent with a thread pool cannot fork."""
+    """Import everything, and see the unchanged solutions pass, each in a fork. One thread: a pool of them cannot fork."""
     os.environ["CI"] = "1"  # derandomized hypothesis, no database
     import torch
+    import torch._dynamo  # the first optimizer imports it: a second, in every fork, if the parent has not
 
     torch.set_num_threads(1)
     if torch.get_num_threads() != 1:
         raise RuntimeError("torch runs several threads: set OMP_NUM_THREADS=1")
     os.chdir(trees.ROOT)
     with quiet() as out:
-        code, failed = run_spec([f"katas/{topic}/test_{kata}.py" for topic, kata in katas])
+        code, failed = run_spec([*(f"katas/{topic}/test_{kata}.py" for topic, kata in katas), "--collect-only"])
     if code != 0:
-        raise RuntimeError(f"the unchanged solutions must pass their specs, but {failed or code} did not\n{out.getvalue()}")
+        raise RuntimeError(f"the specs cannot be collected: {failed or code}\n{out.getvalue()}")
     trees.forget_katas()
     gc.collect()
     gc.freeze()
     unchanged = [Trial(*names, "unchanged", stubs.solution_file(*names).read_text(), None) for names in katas]
     for outcome in run_trials(unchanged):
         if outcome.exit_code != SURVIVED:
-            raise RuntimeError(f"the unchanged {outcome.trial.spec} must pass in a fork, but {outcome.test} did not")
+            told = f"{outcome.trial.spec}: {outcome.test}, exit code {outcome.exit_code}"
+            raise RuntimeError(f"the unchanged solutions must pass their specs, but see {told}")
 
 
 def fork_trial(trial: Trial) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def specs_of(topic: str) -> list[str]:
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("topic", TOPICS)
 def test_solutions_pass_their_specs(topic):
-    run("pytest", *specs_of(topic), "--impl", "solutions", "-q", "-p", "no:cacheprovider")
+    run("pytest", *specs_of(topic), "--impl", "solutions", "-q", "-n", "2", "-p", "no:cacheprovider")
 
 
 @pytest.mark.timeout(1500)
@@ -47,7 +47,7 @@ def test_solutions_pass_their_specs(topic):
 def test_alternatives_pass_the_specs_too(topic):
     present = [kata for own, kata in KATAS if own == topic and (ALTERNATIVES / topic / f"{kata}.py").is_file()]
     specs = [f"katas/{topic}/test_{kata}.py" for kata in present]
-    run("pytest", *specs, "--impl", "tests/alternatives:solutions", "-q", "-p", "no:cacheprovider")
+    run("pytest", *specs, "--impl", "tests/alternatives:solutions", "-q", "-n", "2", "-p", "no:cacheprovider")
 
 
 @pytest.mark.timeout(1500)
