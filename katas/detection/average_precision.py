@@ -4,6 +4,7 @@ Only the walk by falling score is sequential, and only within an image: here all
 thresholds walk side by side.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ def coco_average_precision(detections: list[Detections], truths: list[GroundTrut
     `ap50` and `ap75` at t = 0.5 and 0.75 alone; `ar1`, `ar10`, `ar100` the recall over all areas after so many
     turns, and `ar_small`, `ar_medium`, `ar_large` after 100 turns for the ranges. A class without regular objects
     in a range takes no part in the mean; one that has some, but no detections, takes part with 0. A mean over
-    nothing is NaN (pycocotools: -1).
+    nothing is NaN (pycocotools: -1); without images, all twelve are.
 
     Lists of different lengths raise a ValueError that names them.
     """

@@ -235,6 +235,7 @@ def test_without_objects_nothing_can_be_said():
     for nothing in (objects(), objects((0, 0, 9, 9), crowd=[True])):
         got = judge(found((0, 0, 9, 9, 0.9)), nothing)
         expect_close(list(got), [NAN] * 12, "no object to find: NaN, not 0")
+    expect_close(list(coco_average_precision([], [])), [NAN] * 12, "no images at all: NaN, too")
 
 
 def test_without_detections_every_figure_is_zero():

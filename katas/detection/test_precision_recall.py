@@ -260,6 +260,7 @@ def test_float32_boxes_are_compared_in_float64():
 def test_a_class_without_objects_to_find_does_not_appear():
     detections, nothing = [found((0, 4, 0.9))], objects()
     assert voc_average_precision(detections, [nothing]) == {}, "no object of class 5 anywhere"
+    assert voc_average_precision([], []) == {}, "no images at all"
     assert voc_average_precision(detections, [objects((0, 4), difficult=[True])]) == {}, "only a difficult one"
 
 

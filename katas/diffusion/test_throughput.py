@@ -3,10 +3,11 @@
 One table for each task and device: yours and the reference solution. A round of training is ten steps of 128 images of
 8 × 8 pixels; a round of sampling gives 128 digits in twenty steps of DDIM. On the processor everything runs on one
 thread; on the GPU every round ends with a synchronisation. Then the promise that the solutions keep: one step of a
-sampler costs at most a tenth more than its network, a ratio of best times, taken in turns within this run.
+sampler costs at most a tenth more than its network: the median ratio of processor times, taken in turns.
 """
 
 import importlib
+import statistics
 import time
 
 import pytest
@@ -80,9 +81,10 @@ def run(task, device: str) -> None:
 
 
 def seconds(task) -> float:
-    start = time.perf_counter()
+    """Of this thread alone: what else runs on the machine does not count."""
+    start = time.thread_time()
     task()
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -105,7 +107,6 @@ def test_speed(benchmark, request, task, who, device):
 def test_a_step_of_the_solution_costs_little_more_than_its_network(step):
     setting = Setting("solution", "cpu")
     tasks = getattr(setting, step), setting.network
-    times = [[seconds(task) for task in tasks] for _ in range(40)]
-    whole, network = (min(column) for column in zip(*times))
-    ratio = f"{1e3 * whole:.2f} ms against {1e3 * network:.2f} ms, {whole / network:.3f} times"
-    assert whole <= 1.1 * network, f"{step}: {ratio}; promised is at most 1.1 times"
+    times = [[seconds(task) for task in tasks] for _ in range(80)]
+    ratio = statistics.median(whole / network for whole, network in times)
+    assert ratio <= 1.1, f"{step}: {ratio:.3f} times its network; promised is at most 1.1 times"

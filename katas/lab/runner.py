@@ -178,6 +178,14 @@ def pytest_report_header(config):
 # --- which tests run ------------------------------------------------------------------------------------------------
 
 
+def pytest_make_parametrize_id(config, val):
+    """A case is called by its value: `[float16]`, `[(2,3)]`."""
+    if type(val).__name__ == "dtype":
+        return str(val).removeprefix("torch.")
+    numbers = isinstance(val, (tuple, list)) and all(isinstance(one, (bool, int, float)) for one in val)
+    return str(val).replace(" ", "") if numbers and len(val) <= 4 else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     asked = [str(arg) for arg in config.args]

@@ -217,6 +217,13 @@ MISTAKES = [
         why="Images without counterpart would go unjudged.",
         caught_by="test_lists_of_different_lengths_are_rejected",
     ),
+    Mistake(
+        name="no_images_forgotten",
+        find="if not truths:",
+        replace="if False:",
+        why="Tables cannot be joined where there are none; a mean over nothing is NaN.",
+        caught_by="test_without_objects_nothing_can_be_said",
+    ),
 ]
 
 _STABLE = "torch sorts stably on the CPU whether asked or not; on a GPU it does not"
