@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 FOUND, MISSED, WRONG = "#3ddc84", "#ffb000", "#ff4d4d"
@@ -22,7 +23,9 @@ def learning_curves(
     figure, axes = _panels(1, len(panels), size=(4.2, 3.0))
     for axis, (title, curves) in zip(axes, panels.items()):
         for name, (x, y) in curves.items():
-            axis.plot(x, y, label=name, linewidth=1.2)
+            axis.plot(x, y, label=name, linewidth=1.2, marker="o" if len(x) <= 12 else None, markersize=3)
+            if all(isinstance(one, int) for one in x):
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))  # there is no seed 0.5
         axis.set_title(title, fontsize=9)
         axis.set_xlabel(xlabel, fontsize=8)
         axis.set_yscale("log" if log_y else "linear")
@@ -57,9 +60,7 @@ def detections_sheet(
         axis.imshow(_as_picture(image), interpolation="nearest")
         truth = None if truths is None else truths[index]
         right, hit = _judge(found, truth, score_thresh)
-        for box, score, label, good in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), right
-        ):
+        for box, score, label, good in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), right):
             if score >= score_thresh:
                 name = str(label) if names is None else names[label]
                 _draw(axis, box, FOUND if good else WRONG, f"{name} {score:.2f}".replace("0.", "."))
@@ -76,7 +77,9 @@ def image_grid(path: Path, images: Tensor, *, columns: int = 10, titles: Sequenc
     for axis in axes:
         axis.axis("off")
     for index, image in enumerate(images):
-        axes[index].imshow(image[0].detach().cpu().clamp(0, 1).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes[index].imshow(
+            image[0].detach().cpu().clamp(0, 1).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest"
+        )
         if titles:
             axes[index].set_title(titles[index], fontsize=6, pad=2)
     return save(figure, path)
