@@ -146,6 +146,18 @@ def test_agreement_is_the_share_of_right_answers(tmp_path):
     assert judge.agreement(images, torch.cat((wrong, answers[16:]))) == 0.75
 
 
+def test_a_judge_looks_at_many_images_in_batches(tmp_path, monkeypatch):
+    """60,000 images of 28 × 28 at once would take 12 GB of a card."""
+    judge, images = judge_of(tiny(), tmp_path / "judge.pt", steps=2), tiny().images
+    labels, (mean, covariance) = judge(images).argmax(dim=1), judge.moments(images)
+    sizes = []
+    judge.layers.register_forward_hook(lambda module, batches, answer: sizes.append(len(batches[0])))
+    monkeypatch.setattr(judge_module, "BATCH_SIZE", 24)
+    torch.testing.assert_close(judge.moments(images), (mean, covariance))
+    assert judge.agreement(images, labels) == 1
+    assert sizes == [24, 24, 16] * 2
+
+
 # --- the network for points, and pictures ---
 
 

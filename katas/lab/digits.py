@@ -43,8 +43,9 @@ def mnist(data_dir: Path | str, split: str, *, download: bool = False) -> Digits
     except (RuntimeError, OSError, ValueError, KeyError, IndexError, AssertionError) as error:
         what = "could not be fetched" if download else "is missing or damaged"
         folder = Path(data_dir) / "MNIST" / "raw"
+        why = "" if "not found" in str(error) else f" ({error})"  # torchvision's advice is not about --download
         raise DigitsDataError(
-            f"MNIST {what}: expected its four files in {folder} ({error}). "
+            f"MNIST {what}: expected its four files, unpacked, in {folder}{why}. "
             "Point to another folder with --data DIR, or let it be fetched with --download."
         ) from error
     return Digits(data.data[:, None].float() / 255, data.targets.long())

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from katas.lab.digits import NUM_CLASSES, Digits
 
 NUM_FEATURES = 32
+BATCH_SIZE = 1000  # 60,000 images of 28 × 28 at once would take 12 GB
 VERSION = 1  # to be raised whenever network or training change: old files are then not used any more
 
 
@@ -40,12 +41,13 @@ class Judge(nn.Module):
     @torch.no_grad()
     def agreement(self, images: Tensor, labels: Tensor) -> float:
         """The share of the images that show, in the eyes of the judge, the digit that they should."""
-        return float((self(images).argmax(dim=1) == labels).float().mean())
+        logits = torch.cat([self(batch) for batch in images.split(BATCH_SIZE)])
+        return float((logits.argmax(dim=1) == labels).float().mean())
 
     @torch.no_grad()
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (32,) and covariance (32, 32) of the features, in float64: for a Fréchet distance."""
-        features = self.features(images).double().cpu()
+        features = torch.cat([self.features(batch) for batch in images.split(BATCH_SIZE)]).double().cpu()
         return features.mean(dim=0), features.T.cov()
 
 

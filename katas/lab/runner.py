@@ -358,6 +358,7 @@ class Ladder:
         self.counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
         self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
         self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
         self.artefacts: set[str] = set()
         self.costs: list[str] = []
 
@@ -376,6 +377,8 @@ class Ladder:
             self.failures[names].append(report.nodeid)
         elif report.skipped:
             self.counts[names]["skipped"] += 1
+            if isinstance(report.longrepr, (tuple, list)):  # an expected failure has something else
+                self.reasons[names].append(report.longrepr[2].removeprefix("Skipped: "))
         elif report.when == "call":
             self.counts[names]["passed"] += 1
 
@@ -428,6 +431,8 @@ class Ladder:
         shown = [f"{counts[kind]:3d} {kind}" for kind in ("passed", "failed", "todo", "skipped") if counts[kind]]
         writer.write(f" {mark} {CHECK_FILES.get(kata, kata):<18}", **{colour: True})
         writer.write_line("  ".join(shown))
+        for reason in dict.fromkeys(self.reasons[topic, kata]):
+            writer.write_line(f"     skipped: {reason}")
 
     def _write_todos(self, writer) -> None:
         """With one kata in the run: every function that is still to be written, and how many tests wait for it."""
