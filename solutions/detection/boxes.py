@@ -38,8 +38,8 @@ def box_area(boxes: Real[Tensor, "N 4"]) -> Float[Tensor, " N"]:
 def clip_boxes(boxes: Real[Tensor, "*batch 4"], image_size: tuple[int, int]) -> Real[Tensor, "*batch 4"]:
     """The xyxy boxes cut at the border of an image of `image_size` = (height, width).
 
-    Then x lies in [0, width] and y in [0, height], both of which the dtype of the boxes can hold. A box that lies outside becomes degenerate (zero width or height)
-    on the border; none is dropped. The dtype stays.
+    Then x lies in [0, width] and y in [0, height], both of which the dtype of the boxes can hold. A box that lies
+    outside becomes degenerate (zero width or height) on the border; none is dropped. The dtype stays.
     """
     height, width = image_size
     x1, y1, x2, y2 = boxes.unbind(-1)
