@@ -11,6 +11,7 @@ from torch import Tensor
 
 from katas.lab import scenes, voc
 from katas.lab.budget import Cost, budget, flops_of
+from katas.lab.data import DataError, DataMissing
 from katas.lab.plots import detections_sheet, learning_curves
 from katas.lab.scenes import digit_scenes
 
@@ -114,17 +115,17 @@ def test_voc_boxes_are_continuous_coordinates(voc_dir):
 
 
 def test_a_missing_voc_folder_says_what_to_do(tmp_path):
-    with pytest.raises(voc.VocDataError, match=r"(?s)VOC2007.*does not exist.*--data.*--download"):
-        voc.Voc(tmp_path / "nowhere", "2007", "test")
-    with pytest.raises(voc.VocDataError, match=r"(?s)VOCdevkit.*--data"):
-        voc.Voc(tmp_path, "2007", "test")
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(DataMissing, match=r"VOC2007 test is missing.*VOCdevkit.*--data.*--download"):
+            voc.Voc(folder, "2007", "test")
 
 
 def test_an_empty_or_incomplete_voc_says_so(voc_dir):
-    with pytest.raises(voc.VocDataError, match="--download"):
+    with pytest.raises(DataError, match=r"incomplete.*trainval\.txt.*--download") as raised:
         voc.Voc(voc_dir, "2007", "trainval")
+    assert not isinstance(raised.value, DataMissing), "half a data set is no reason to skip"
     (voc_dir / "VOCdevkit/VOC2007/ImageSets/Main/test.txt").write_text("")
-    with pytest.raises(voc.VocDataError, match="empty"):
+    with pytest.raises(DataError, match="empty"):
         voc.Voc(voc_dir, "2007", "test")
 
 
@@ -148,7 +149,7 @@ def test_an_empty_or_incomplete_voc_says_so(voc_dir):
 )
 def test_a_damaged_voc_file_is_named(voc_dir, damage):
     damage(voc_dir / "VOCdevkit/VOC2007")
-    with pytest.raises(voc.VocDataError, match=r"one\.(jpg|xml).*missing or damaged"):
+    with pytest.raises(DataError, match=r"one\.(jpg|xml).*missing or damaged"):
         voc.Voc(voc_dir, "2007", "test")[0]
 
 
@@ -157,8 +158,9 @@ def test_a_download_without_a_network_says_so(tmp_path, monkeypatch):
         raise urllib.error.URLError("Network is unreachable")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(voc.VocDataError, match="could not be fetched.*Network is unreachable"):
+    with pytest.raises(DataError, match="could not be fetched.*Network is unreachable") as raised:
         voc.Voc(tmp_path, "2007", "test", download=True)
+    assert not isinstance(raised.value, DataMissing), "it was asked for"
 
 
 # --- the budget ---

@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 
 from katas.lab import judge as judge_module
+from katas.lab.data import DataError, DataMissing
 from katas.lab.denoisers import PointDenoiser
 from katas.lab.densities import DENSITIES
-from katas.lab.digits import Digits, DigitsDataError, mnist, small_digits
+from katas.lab.digits import Digits, mnist, small_digits
 from katas.lab.gaussians import GaussianMixture
 from katas.lab.judge import judge_of
 from katas.lab.plots import image_grid, point_clouds
@@ -92,15 +93,16 @@ def test_small_digits_are_split_for_good():
 
 
 def test_missing_and_damaged_mnist_say_what_to_do(tmp_path):
-    with pytest.raises(DigitsDataError, match=r"missing or damaged.*--data DIR.*--download"):
+    with pytest.raises(DataMissing, match=r"MNIST is missing.*--data DIR.*--download"):
         mnist(tmp_path, "train")
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for split in ("train", "t10k"):
         for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
             (raw / f"{split}-{kind}").write_bytes(b"not these")
-    with pytest.raises(DigitsDataError, match="missing or damaged"):
+    with pytest.raises(DataError, match="incomplete or damaged") as raised:
         mnist(tmp_path, "train")
+    assert not isinstance(raised.value, DataMissing), "damaged data is no reason to skip"
 
 
 # --- the judge ---

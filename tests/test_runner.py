@@ -303,6 +303,36 @@ def test_without_a_gpu_the_check_is_skipped_and_says_what_to_do(toy):
     refused.stderr.fnmatch_lines(["*--device cuda: *"])
 
 
+def test_a_data_folder_with_no_data_is_refused(toy):
+    (toy.path / "empty").mkdir()
+    for folder, told in (("nowhere", "there is no such folder"), ("empty", "the folder is empty*--download*")):
+        refused = toy.pytest("katas/toy", "--data", folder)
+        assert refused.ret == 4
+        refused.stderr.fnmatch_lines([f"*--data {folder}: {told}*"])
+    assert toy.pytest("katas/toy", "--impl", "solutions", "--data", "nowhere", "--download").ret == 0
+
+
+def test_data_that_is_missing_skips_the_check_and_data_that_is_broken_fails_it(toy):
+    source = """import pytest
+
+from katas.lab.data import DataError, DataMissing
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("error", [DataError, DataMissing])
+def test_gated(error, run_dir):
+    try:
+        raise error("MNIST: expected it in DIR")
+    except DataMissing as missing:
+        pytest.skip(str(missing))
+"""
+    toy.write("katas/toy/test_full_training.py", source)
+    result = toy.pytest("katas/toy", "-m", "gpu", "--device", "cpu")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["  DataError: MNIST: expected it in DIR", " ✘ full training*1 failed*1 skipped"])
+    assert "pictures and metrics" not in text_of(result), "neither left anything"
+
+
 # --- the card and the PyTorch build ---------------------------------------------------------------------------------
 
 CUDA_126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]  # torch 2.7.1 from PyPI

@@ -19,6 +19,7 @@ from katas.detection.training import ResNetBackbone, RetinaNet, evaluate_detecto
 from katas.lab import voc
 from katas.lab.backbones import SmallBackbone
 from katas.lab.budget import flops_of
+from katas.lab.data import DataError, DataMissing
 from katas.lab.plots import detections_sheet, learning_curves
 from katas.lab.scenes import NUM_CLASSES, SceneLoader, digit_scenes
 
@@ -214,7 +215,7 @@ def voc_loader(photographs, *, train: bool) -> DataLoader:
 def voc_or_skip(data_dir, image_set, download) -> voc.Voc:
     try:
         return voc.Voc(data_dir, "2007", image_set, download=download)
-    except voc.VocDataError as error:
+    except DataMissing as error:
         pytest.skip(str(error))
 
 
@@ -225,7 +226,10 @@ def pretrained_or_skip(download) -> ResNetBackbone:
         pytest.skip(
             f"no pretrained ResNet-18 at {cached}: put torchvision's there, or fetch it with --download"
         )
-    return ResNetBackbone("resnet18", weights="DEFAULT", frozen_stages=2)
+    try:
+        return ResNetBackbone("resnet18", weights="DEFAULT", frozen_stages=2)
+    except OSError as error:
+        raise DataError(f"the pretrained ResNet-18 could not be fetched to {cached}: {error}") from error
 
 
 @torch.no_grad()

@@ -20,9 +20,10 @@ from katas.diffusion.time_embedding import timestep_embedding
 from katas.diffusion.training import save_checkpoint, to_image_range, to_model_range, train_diffusion
 from katas.diffusion.unet import UNet
 from katas.lab.budget import flops_of
+from katas.lab.data import DataMissing
 from katas.lab.denoisers import PointDenoiser
 from katas.lab.densities import DENSITIES
-from katas.lab.digits import NUM_CLASSES, Digits, DigitsDataError, mnist, small_digits
+from katas.lab.digits import NUM_CLASSES, Digits, mnist, small_digits
 from katas.lab.judge import judge_of
 from katas.lab.plots import image_grid, learning_curves, point_clouds
 
@@ -236,7 +237,7 @@ def test_digits(device, run_dir, metrics, progress, budget):
 def test_mnist(device, run_dir, metrics, progress, budget, data_dir, download):
     try:
         train, test = (mnist(data_dir, split, download=download) for split in ("train", "test"))
-    except DigitsDataError as error:
+    except DataMissing as error:
         pytest.skip(str(error))
     test = Digits(test.images[:2000], test.labels[:2000])
     options = dict(name="mnist", channels=(16, 32, 64), steps=3000)

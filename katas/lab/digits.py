@@ -9,6 +9,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import MNIST
 
+from katas.lab.data import DataError, DataMissing
+
 NUM_CLASSES = 10
 
 
@@ -17,10 +19,6 @@ class Digits(NamedTuple):
 
     images: Tensor
     labels: Tensor
-
-
-class DigitsDataError(Exception):
-    """The data is missing or damaged; the message says what, where, and what to do."""
 
 
 def small_digits(split: str) -> Digits:
@@ -41,10 +39,11 @@ def mnist(data_dir: Path | str, split: str, *, download: bool = False) -> Digits
     try:
         data = MNIST(data_dir, train=split == "train", download=download)
     except (RuntimeError, OSError, ValueError, KeyError, IndexError, AssertionError) as error:
-        what = "could not be fetched" if download else "is missing or damaged"
         folder = Path(data_dir) / "MNIST" / "raw"
+        missing = not download and not folder.is_dir()
+        what = "could not be fetched" if download else "is missing" if missing else "is incomplete or damaged"
         why = "" if "not found" in str(error) else f" ({error})"  # torchvision's advice is not about --download
-        raise DigitsDataError(
+        raise (DataMissing if missing else DataError)(
             f"MNIST {what}: expected its four files, unpacked, in {folder}{why}. "
             "Point to another folder with --data DIR, or let it be fetched with --download."
         ) from error

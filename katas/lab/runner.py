@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -51,6 +52,7 @@ def pytest_configure(config):
     _load_hypothesis_profile(config)
     if config.getoption("--device") == "cuda":
         _refuse_wrong_device(config)
+    _refuse_data_folder_without_data(config)
     config.stash[_screen] = _open_screen(config)
     config.pluginmanager.register(Ladder(config), "katas-ladder")
 
@@ -133,6 +135,18 @@ def _refuse_wrong_device(config) -> None:
         problem = unsupported_card(name, capability, torch.cuda.get_arch_list(), torch.__version__)
         if problem:
             raise pytest.UsageError(problem)
+
+
+def _refuse_data_folder_without_data(config) -> None:
+    """A folder that was named for nothing: nearly always a slip of the pen. With --download it may well be new."""
+    chosen = config.getoption("--data")
+    if not chosen or config.getoption("--download"):
+        return
+    folder = Path(chosen).expanduser()
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--data {chosen}: there is no such folder")
+    if not any(folder.iterdir()):
+        raise pytest.UsageError(f"--data {chosen}: the folder is empty. --download fetches what the checks need")
 
 
 def no_cuda_reason() -> str:
@@ -512,14 +526,15 @@ def download(request) -> bool:
 
 
 @pytest.fixture
-def run_dir(request) -> Path:
+def run_dir(request) -> Iterator[Path]:
     """runs/<topic>/<check>/, where a check leaves its pictures and metrics; the summary says so."""
     topic, _ = kata_of_node(request.node.nodeid) or ("other", "")
     check = re.sub(r"\W+", "_", request.node.name.removeprefix("test_")).strip("_")
     folder = trees.ROOT / "runs" / topic / check
     folder.mkdir(parents=True, exist_ok=True)
-    request.node.user_properties.append(("artefacts", report.shown_path(folder) + "/"))
-    return folder
+    yield folder
+    if any(folder.iterdir()):  # a check that is skipped leaves nothing
+        request.node.user_properties.append(("artefacts", report.shown_path(folder) + "/"))
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from torch.utils.data import Dataset
 from torchvision.datasets import VOCDetection
 from torchvision.transforms.functional import pil_to_tensor
 
+from katas.lab.data import DataError, DataMissing
+
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -32,10 +34,6 @@ class VocImage(NamedTuple):
     difficult: Tensor
 
 
-class VocDataError(Exception):
-    """The data is missing, empty or damaged; the message says what, where, and what to do."""
-
-
 class Voc(Dataset):
     """The images of one list, such as year "2007" and image_set "trainval" or "test", as `VocImage`."""
 
@@ -43,22 +41,22 @@ class Voc(Dataset):
         self.data_dir, self.name = Path(data_dir), f"VOC{year} {image_set}"
         self._dataset = self._open(year, image_set, download)
         if not self._dataset.images:
-            raise VocDataError(f"{self.name}: the list of images under {self.data_dir} is empty")
+            raise DataError(f"{self.name}: the list of images under {self.data_dir} is empty")
 
     def _open(self, year: str, image_set: str, download: bool) -> VOCDetection:
         try:
             return VOCDetection(self.data_dir, year=year, image_set=image_set, download=download)
         except (RuntimeError, OSError) as error:
-            raise VocDataError(self._what_to_do(year, download, error)) from error
+            raise self._problem(year, image_set, download, error) from error
 
-    def _what_to_do(self, year: str, download: bool, error: Exception) -> str:
+    def _problem(self, year: str, image_set: str, download: bool, error: Exception) -> DataError:
         if download:
-            return f"{self.name} could not be fetched into {self.data_dir}: {error}"
+            return DataError(f"{self.name} could not be fetched into {self.data_dir}: {error}")
         folder = self.data_dir / "VOCdevkit" / f"VOC{year}"
-        missing = "" if self.data_dir.exists() else f" ({self.data_dir} does not exist)"
-        return (
-            f"{self.name}: expected {folder} with Annotations, ImageSets/Main and JPEGImages{missing}. "
-            "Say where it is with --data DIR, or fetch it with --download"
+        missing = not folder.exists()
+        return (DataMissing if missing else DataError)(
+            f"{self.name} is {'missing' if missing else 'incomplete'}: expected {folder} with Annotations, JPEGImages "
+            f"and ImageSets/Main/{image_set}.txt. Say where it is with --data DIR, or fetch it with --download"
         )
 
     def __len__(self) -> int:
@@ -72,7 +70,7 @@ class Voc(Dataset):
             return _voc_image(pil_to_tensor(image), annotation["annotation"])
         except (OSError, SyntaxError, KeyError, ValueError, TypeError, UnidentifiedImageError) as error:
             files = f"{self._dataset.images[index]} or {self._dataset.annotations[index]}"
-            raise VocDataError(f"{self.name}: {files} is missing or damaged ({error})") from error
+            raise DataError(f"{self.name}: {files} is missing or damaged ({error})") from error
 
 
 def _voc_image(image: Tensor, annotation: dict) -> VocImage:
