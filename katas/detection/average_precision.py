@@ -51,7 +51,7 @@ def coco_average_precision(detections: list[Detections], truths: list[GroundTrut
     may choose an object which it overlaps by at least t and which no detection before it has chosen; a crowd may be
     chosen again and again. It chooses a regular object if it can, else an ignored one; among these the one that it
     overlaps most, and of equals the last listed. Overlap means IoU, but with a crowd intersection / area of the
-    detection; a box without area overlaps nothing. All numbers are float64.
+    detection; a box without area overlaps nothing. All numbers are float64. `difficult` plays no part.
 
     *Worth.* A detection that chose a regular object is correct. One that chose an ignored object, or that chose
     none and whose own box has an area outside the range, is ignored as if it were not there. All others are wrong.

@@ -45,7 +45,8 @@ def retinanet_loss(
 
     An ignored anchor counts nowhere and gets no gradient, even if its logits or deltas are NaN; the same
     holds for the deltas of background anchors. An image without truths, gt_boxes[b] of shape (0, 4), still
-    teaches background. Without any foreground anchor the regression loss is 0, with zero gradient.
+    teaches background. Without any foreground anchor the regression loss is 0, with zero gradient (it
+    can be differentiated: a batch without objects trains like any other).
     Raises a ValueError that names `gt_boxes` or `gt_labels` if the list has not B entries, or `gt_labels` if
     a label is outside 0 ... K - 1.
 

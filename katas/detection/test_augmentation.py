@@ -129,6 +129,29 @@ def test_a_crowd_is_cut_on_all_sides(min_visibility):
         expect_crop_to_follow_the_paint(image, boxes, (4, 3), seed, min_visibility)
 
 
+def test_a_box_that_is_wholly_visible_stays_however_its_coordinates_are_rounded():
+    # Areas of thirds and sevenths are rounded: compared across precisions, half of the boxes lose a little.
+    generator = torch.Generator().manual_seed(0)
+    corners = 20 + 3 * torch.rand(200, 2, generator=generator)
+    boxes = torch.cat([corners, corners + 0.01 + 5 * torch.rand(200, 2, generator=generator)], dim=1)
+    labels = torch.arange(200)
+    for seed in range(8):
+        got = crop_with_seed(torch.zeros(1, 36, 36), boxes, labels, (16, 16), seed, min_visibility=1)
+        left, top = (boxes[got.labels] - got.boxes)[0, :2].round().tolist() if len(got.labels) else (0, 0)
+        inside = (boxes >= torch.tensor([left, top] * 2)) & (boxes <= torch.tensor([left + 16, top + 16] * 2))
+        expect_equal(got.labels, labels[inside.all(dim=1)], "at min_visibility 1 exactly the wholly visible ones stay")
+
+
+def test_a_box_smaller_than_a_pixel_is_judged_by_its_own_area():
+    boxes = torch.tensor([[0.25, 0.5, 0.5, 0.75], [0.5, 0.5, 1.5, 0.75]])
+    got = crop_with_seed(torch.zeros(1, 1, 1), boxes, LABELS[:2], (1, 1), min_visibility=1)
+    expect_equal(got.labels, LABELS[:1], "the first is whole, of the second half is left")
+    image = torch.zeros(1, 1, 2)
+    for seed in range(8):  # cut in the middle: the first is whole or gone, the second always halved
+        got = crop_with_seed(image, boxes, LABELS[:2], (1, 1), seed, min_visibility=0.5)
+        expect_equal(got.labels[-1:], LABELS[1:2], "half of it is left, and half is enough")
+
+
 def test_every_position_of_the_window_is_equally_likely():
     # 3 rows x 2 columns of positions, 600 draws: 100 ± 9 each; beyond 50 ... 150 in fewer than one of 10⁶ runs.
     generator, image, counts = torch.Generator().manual_seed(7), paint(4, 3, NO_BOXES), Counter()

@@ -271,9 +271,17 @@ def test_float32_boxes_are_compared_in_float64():
     expect_close(judge(detections, truth).ap50, 0.0, "IoU 0.49999997 is less than 0.5")
 
 
+def test_difficult_objects_are_objects_like_any_other():
+    truth = objects((0, 0, 9, 9))._replace(difficult=torch.tensor([True]))
+    expect_close(judge(found((0, 0, 9, 9, 0.9)), truth).ap, 1.0, "COCO knows no difficult objects: it is found")
+    expect_close(judge(found(), truth).ap, 0.0, "COCO knows no difficult objects: it is missed")
+
+
 def test_lists_of_different_lengths_are_rejected():
     with pytest.raises(ValueError, match="detections.*truths|truths.*detections"):
         coco_average_precision([found(), found()], [objects((0, 0, 9, 9))])
+    with pytest.raises(ValueError, match="detections.*truths|truths.*detections"):
+        coco_average_precision([found()], [objects((0, 0, 9, 9))] * 2)
 
 
 # --- standing laws --------------------------------------------------------------------------------------------------

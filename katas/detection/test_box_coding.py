@@ -84,6 +84,8 @@ def test_size_and_place_drop_out(pair):
     boxes, anchors = pair
     moved = [3 * pair + rows([100, -70, 100, -70]) for pair in (boxes, anchors)]
     expect_close(encode_boxes(*moved), encode_boxes(boxes, anchors), "deltas do not see a zoom or a shift of both")
+    shrunk = encode_boxes(1e-3 * boxes, 1e-3 * anchors)
+    expect_close(shrunk, encode_boxes(boxes, anchors), "nor the unit of length, anchors below a pixel included")
 
 
 @given(pairs())

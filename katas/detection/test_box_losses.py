@@ -91,6 +91,12 @@ def test_a_vanishing_beta_comes_to_the_l1_loss(pair):
         expect_close(got, (pair[0] - pair[1]).abs(), "for beta → 0 the loss is |d|", atol=1e-8, rtol=0)
 
 
+def test_a_small_beta_still_has_its_parabola():
+    # d = 0.0005: 0.5 · 25e-8 / 0.001 = 0.000125, where |d| would be four times as much.
+    got = smooth_l1_loss(rows([5e-4, 2.0]), rows([0.0, 0.0]), beta=1e-3)
+    expect_close(got, [[1.25e-4, 1.9995]], "0.5 d²/beta below beta, however small beta is")
+
+
 @pytest.mark.parametrize("beta", [0, 1e-37, 1e-30, 1.0])
 def test_the_slope_never_exceeds_one(beta):
     pred = torch.tensor([0.0, 1e-20, 1e-3, -3.0, 1e4], requires_grad=True)

@@ -108,6 +108,13 @@ def test_moving_and_scaling_both_boxes_does_not_change_their_iou(boxes1, boxes2,
     expect_close(moved, box_iou(boxes1, boxes2), "IoU does not change when both boxes move and scale together")
 
 
+@pytest.mark.parametrize("overlap", [box_iou, generalized_box_iou])
+def test_the_unit_of_length_does_not_matter(overlap):
+    for unit in (1e-6, 1e6):
+        law = f"boxes {unit:g} times as large overlap as much: no small number is added to an area"
+        expect_close(overlap(unit * BOXES1, unit * BOXES2), overlap(BOXES1, BOXES2), law)
+
+
 @given(boxes(), st.integers(1, 60), st.integers(1, 60))
 def test_clipped_boxes_lie_inside_and_clipping_again_changes_nothing(boxes, height, width):
     clipped = clip_boxes(boxes, (height, width))

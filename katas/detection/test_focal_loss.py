@@ -128,10 +128,12 @@ def test_gradients_are_finite_at_saturated_logits(target, gamma):
 
 
 def test_a_hopeless_logit_still_has_its_full_slope():
-    logits = torch.tensor([-200.0, 200.0, -200.0, 200.0], requires_grad=True)
-    loss = sigmoid_focal_loss(logits, torch.tensor([1.0, 1.0, 0.0, 0.0]), alpha=0.25, gamma=2)
-    (gradient,) = torch.autograd.grad(loss.sum(), logits)
-    expect_close(gradient, [-0.25, 0, 0, 0.75], "slope alpha_t where wrong by 200, none where right by 200")
+    for size in (200.0, 1e4, 1e30):
+        logits = torch.tensor([-size, size, -size, size], requires_grad=True)
+        loss = sigmoid_focal_loss(logits, torch.tensor([1.0, 1.0, 0.0, 0.0]), alpha=0.25, gamma=2)
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        expect_close(loss, [0.25 * size, 0, 0, 0.75 * size], f"alpha_t times {size:g} where wrong, nothing where right")
+        expect_close(gradient, [-0.25, 0, 0, 0.75], f"slope alpha_t where wrong by {size:g}, none where right")
 
 
 @pytest.mark.parametrize("gamma", GAMMAS)

@@ -93,6 +93,7 @@ def test_a_truth_claims_its_best_anchor_however_low():
 def test_all_anchors_that_tie_for_the_best_are_claimed():
     expect_equal(match_anchors(matrix([0.2, 0.3, 0.1, 0.3])), [-1, 0, -1, 0], "both anchors with 0.3 are its best")
     expect_equal(match_anchors(matrix([0.009, 0.01])), [-1, 0], "only exact ties, and however low the best is")
+    expect_equal(match_anchors(matrix([0.3 - 1e-9, 0.3])), [-1, 0], "only exact ties: 1e-9 less is less")
 
 
 def test_a_truth_that_overlaps_nothing_claims_nothing():

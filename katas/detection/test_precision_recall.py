@@ -257,6 +257,11 @@ def test_float32_boxes_are_compared_in_float64():
     expect_close(voc_average_precision([detections], [truth]), {1: 0.0}, "IoU 0.49999997 is less than 0.5")
 
 
+def test_crowds_and_areas_play_no_part():
+    truth = objects((0, 4))._replace(crowd=torch.tensor([True]), areas=torch.tensor([1.0]))
+    expect_close(voc_average_precision([found((0, 4, 0.9))], [truth]), {5: 1.0}, "VOC knows no crowds: it is found")
+
+
 def test_a_class_without_objects_to_find_does_not_appear():
     detections, nothing = [found((0, 4, 0.9))], objects()
     assert voc_average_precision(detections, [nothing]) == {}, "no object of class 5 anywhere"
@@ -268,6 +273,9 @@ def test_a_class_without_objects_to_find_does_not_appear():
 def test_a_number_of_objects_that_cannot_be_is_rejected(num_positives):
     with pytest.raises(ValueError, match="num_positives"):
         precision_recall_curve(SCORES, CORRECT, num_positives)
+    if num_positives <= 0:
+        with pytest.raises(ValueError, match="num_positives"):
+            precision_recall_curve(SCORES, torch.zeros_like(CORRECT), num_positives)
 
 
 @pytest.mark.parametrize("iou_threshold", [0, -0.5, 1.5, 50])
@@ -279,6 +287,8 @@ def test_a_threshold_outside_0_1_is_rejected(iou_threshold):
 def test_lists_of_different_lengths_are_rejected():
     with pytest.raises(ValueError, match="detections.*truths|truths.*detections"):
         voc_average_precision([found(), found()], [objects((0, 4))])
+    with pytest.raises(ValueError, match="detections.*truths|truths.*detections"):
+        voc_average_precision([found()], [objects((0, 4)), objects((0, 4))])
 
 
 # --- standing laws --------------------------------------------------------------------------------------------------

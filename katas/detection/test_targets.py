@@ -158,6 +158,15 @@ def test_images_without_truths_still_teach_background(batch):
     expect_equal(delta_gradient, torch.zeros_like(delta_gradient), "the regression loss is 0, with zero gradient")
 
 
+def test_the_regression_loss_can_be_trained_on_without_any_foreground():
+    logits, deltas, *rest = example([-1, -1, -2])
+    deltas = deltas.requires_grad_()
+    regression = retinanet_loss(logits, deltas, *rest).regression
+    assert regression.requires_grad, "a loss of 0 is still a function of the deltas: regression.backward() must run"
+    regression.backward()
+    expect_equal(deltas.grad, torch.zeros_like(deltas), "the regression loss is 0, with zero gradient")
+
+
 def test_gradients_are_those_of_the_formula():
     logits, deltas, *rest = example([1, -1, -2])
     logits, deltas = logits + torch.tensor([0.3, -0.7]), deltas + torch.tensor([0.03, 0.0, -0.05, 0.4])

@@ -8,6 +8,7 @@ chosen is out of scope: it is an argument.
 """
 
 import math
+import re
 from typing import NamedTuple
 
 import pytest
@@ -109,7 +110,7 @@ def test_the_backbone_gives_the_maps_of_torchvisions_resnet():
     assert list(backbone.out_channels) == [128, 256, 512], f"resnet18 has no {backbone.out_channels} channels"
 
 
-@pytest.mark.parametrize("frozen_stages", [0, 1, 5])
+@pytest.mark.parametrize("frozen_stages", [0, 1, 3, 4, 5])
 def test_the_first_stages_are_frozen_and_every_batch_norm_is(frozen_stages):
     with torch.device("meta"):  # without numbers, so there are none to draw
         backbone = ResNetBackbone("resnet18", frozen_stages=frozen_stages)
@@ -136,6 +137,12 @@ def test_the_backbones_defaults_and_limits():
         ResNetBackbone(weights="no such weights")
 
 
+def test_a_larger_resnet_has_more_channels():
+    with torch.device("meta"):
+        channels = list(ResNetBackbone("resnet50").out_channels)
+    assert channels == [512, 1024, 2048], f"the maps of resnet50 have 512, 1024 and 2048 channels, not {channels}"
+
+
 # --- the model ---
 
 
@@ -147,6 +154,13 @@ def test_worked_example_of_the_anchors_of_the_model():
     expect_close(anchors[0][13], [12.0, 4, 16, 8], "level 0 has stride 4: anchor 13 stands at place (1, 3)")
     expect_close(anchors[2][-1], [32.0, 16, 48, 32], "P6 has twice the stride of the level before")
     expect_close(anchors[3][0], [0.0, 0, 32, 32], "P7 has twice the stride of P6")
+
+
+def test_anchors_follow_the_size_of_the_images_at_each_call():
+    model, sizes = small_retinanet(), []
+    for images in (IMAGES, IMAGES[..., :16], IMAGES):
+        sizes.append([len(level) for level in model(images)[1]])
+    assert sizes == [[60, 15, 6, 2], [24, 6, 2, 1], [60, 15, 6, 2]], f"images 24 × 40, 24 × 16, 24 × 40: {sizes}"
 
 
 class ThreeMaps(nn.Module):
@@ -179,6 +193,11 @@ def test_the_defaults_of_the_model_are_those_of_the_paper():
         256,
         8,
     ), "256 channels, four convolutions"
+
+
+def test_the_number_of_convolutions_reaches_the_head():
+    model = RetinaNet(ThreeMaps(), [1, 1, 1], 2, out_channels=3, num_convs=2)
+    assert len(model.head.cls_subnet) == 4, "num_convs = 2: two convolutions and two ReLUs"
 
 
 def test_the_prior_probability_reaches_the_head():
@@ -385,8 +404,9 @@ def test_batches_are_moved_to_the_device_of_the_model():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_stops_training_before_it_does_harm(bad):
     model, good = Slope(), Slope()
-    with pytest.raises(FloatingPointError, match="2") as error:
+    with pytest.raises(FloatingPointError) as error:
         trained(model, batches(1.0, 2.0, bad, 1.0), epochs=1)
+    assert re.search(r"\b2\b", str(error.value)), f"the message names the step, which is 2: {error.value}"
     assert "nan" in str(error.value) or "inf" in str(error.value), f"the value is named, not {error.value}"
     reports = trained(good, batches(1.0, 2.0, 0.0, 0.0), epochs=1)
     expect_equal(model.w, good.w, "the weights are those after the last good step")
@@ -396,11 +416,24 @@ def test_a_loss_that_is_not_finite_stops_training_before_it_does_harm(bad):
 def test_one_bad_part_is_enough_and_both_are_told():
     model = Slope()
     model.loss = lambda *batch: Loss(model.w + 1.5, model.v * math.nan)
-    with pytest.raises(FloatingPointError, match="0") as error:
+    with pytest.raises(FloatingPointError) as error:
         trained(model, batches(1.0), epochs=1)
+    assert re.search(r"\b0\b", str(error.value)), f"the message names the step, which is 0: {error.value}"
     assert "1.5" in str(error.value) and "nan" in str(
         error.value
     ), f"both values are named, not {error.value}"
+
+
+def test_gradients_from_before_the_call_or_of_parameters_that_do_not_train_count_nowhere():
+    model, fresh = Slope(), Slope()
+    for leftover in (model, fresh):
+        leftover.idle = nn.Parameter(torch.zeros((), dtype=torch.float64))  # the optimizer does not hold it
+    model.w.grad, model.idle.grad = torch.full_like(model.w, 50), torch.full_like(model.w, 50)
+    reports, expected = (trained(each, batches(1.0, 2.0), epochs=1) for each in (model, fresh))
+    norms = [report.grad_norm for report in reports]
+    law = "the norm is that of this batch's gradient alone: what other parameters of the model hold is cleared, too"
+    expect_close(norms, [report.grad_norm for report in expected], law)
+    expect_close(model.w, fresh.w, "each step follows the gradient of its own batch alone")
 
 
 def test_interrupting_keeps_the_steps_made_so_far():
@@ -493,13 +526,15 @@ def retinanet_for_bars(seed):
     for name, weight in sorted(nn.ModuleList([model.pyramid, *subnets]).named_parameters()):
         if name.endswith("weight"):
             nn.init.kaiming_uniform_(weight, a=1, generator=generator)
+    for last in (model.head.cls_logits, model.head.box_deltas):
+        nn.init.normal_(last.weight, std=0.01, generator=generator)
     return model
 
 
 def ap50_after_training_on_bars(seed):
     model = retinanet_for_bars(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, fused=True)
-    old, new = bar_scenes(400, seed=seed, widths=(8, 10)), bar_scenes(48, seed=1000 + seed, widths=(8, 10))
+    old, new = bar_scenes(640, seed=seed, widths=(8, 10)), bar_scenes(48, seed=1000 + seed, widths=(8, 10))
     with annotation_checks(False):  # for speed, as in the full checks
         train_detector(model, SceneLoader(old, 8), optimizer, epochs=1, warmup_steps=20)
         return evaluate_detector(model, SceneLoader(new, 48)).ap50
@@ -508,6 +543,7 @@ def ap50_after_training_on_bars(seed):
 @pytest.mark.timeout(120)
 def test_a_small_retinanet_learns_to_find_bars_in_seconds():
     ap50 = ap50_after_training_on_bars(seed=0)
-    # Over seeds 0 to 15 right code reaches 0.88 to 0.99. Over seeds 0 to 4: boxes left undecoded 0.44 to 0.63,
-    # anchors by shape before place 0.02 to 0.05, column by column 0.02 to 0.05.
-    assert ap50 >= 0.75, f"on new images AP50 is {ap50:.2f}: the parts do not fit together"
+    # Over seeds 0 to 39 right code reaches 0.98 to 1.00. Over seeds 0 to 7: boxes left undecoded 0.55 to 0.70,
+    # anchors by shape before place 0.03 to 0.10, column by column 0.03 to 0.05.
+    told = "are the arguments handed on, and anchors, rows and deltas in one order?"
+    assert ap50 >= 0.85, f"on new images AP50 is {ap50:.2f}, right code has 0.98 or more: {told}"

@@ -148,8 +148,8 @@ def train_detector(
 
     Steps are counted from 0 over all epochs. At each step the learning rate of every parameter group is what
     it was at the call times `learning_rate_factor`, with `total_steps = epochs * len(loader)`; the gradient
-    of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters together, if it is
-    longer; then the optimizer steps. Between the steps the gradients of the parameters are not promised.
+    of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters of the model together, if
+    it is longer; then the optimizer steps. Between the steps the gradients of the parameters are not promised.
 
     The model is put in training mode at the start of each epoch, whatever the callbacks did to it.
     `on_step(report)` is called after each step and `on_epoch(epoch)`, from 0, after each epoch. An exception,

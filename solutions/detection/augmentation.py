@@ -51,7 +51,8 @@ def random_crop_with_boxes(
 
     The boxes returned are relative to the window and cut off at its border. A box remains if something of it
     is left (an area above 0) and that is at least the fraction `min_visibility` of its area before the crop;
-    so a box that had no area is always dropped. Boxes and labels that remain keep their order; if none does,
+    so a box that had no area is always dropped, and any other that lies wholly in the window always remains,
+    rounding or not. Boxes and labels that remain keep their order; if none does,
     the shapes are (0, 4) and (0,). The given boxes (xyxy) lie within the image.
     Raises a ValueError that names `crop_size` if it is below 1 or larger than the image in either direction,
     or `min_visibility` if it is outside [0, 1].

@@ -91,7 +91,7 @@ def voc_average_precision(
     - wrong otherwise, as a second detection of one object: it does not try the next best object.
 
     A detection that overlaps no object that much is wrong. Objects to be found are those not difficult; a class
-    without any does not appear in the result. IoU is computed in float64.
+    without any does not appear in the result. IoU is computed in float64; `crowd` and `areas` play no part.
 
     With p(r) the `interpolated_precision` of the class's curve at recall r: AP is the area under p, i.e. the sum
     over the points k of the curve of (recall[k] - recall[k-1]) * p(recall[k]), the recall before the first point

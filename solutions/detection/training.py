@@ -200,8 +200,8 @@ def train_detector(
 
     Steps are counted from 0 over all epochs. At each step the learning rate of every parameter group is what
     it was at the call times `learning_rate_factor`, with `total_steps = epochs * len(loader)`; the gradient
-    of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters together, if it is
-    longer; then the optimizer steps. Between the steps the gradients of the parameters are not promised.
+    of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters of the model together, if
+    it is longer; then the optimizer steps. Between the steps the gradients of the parameters are not promised.
 
     The model is put in training mode at the start of each epoch, whatever the callbacks did to it.
     `on_step(report)` is called after each step and `on_epoch(epoch)`, from 0, after each epoch. An exception,
@@ -233,7 +233,7 @@ def _train_step(model: nn.Module, optimizer, batch: tuple, step: int, max_grad_n
     if not (math.isfinite(classification) and math.isfinite(regression)):
         parts = f"classification {classification}, regression {regression}"
         raise FloatingPointError(f"the loss is not finite at step {step}: {parts}")
-    optimizer.zero_grad()
+    model.zero_grad()  # not the optimizer's alone: the norm below is over all parameters
     (loss.classification + loss.regression).backward()
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
     optimizer.step()

@@ -133,7 +133,7 @@ def train_detector(
     for epoch in range(epochs):
         model.train()
         for images, gt_boxes, gt_labels in loader:
-            optimizer.zero_grad(set_to_none=False)
+            model.zero_grad()
             gt_boxes, gt_labels = [b.to(device) for b in gt_boxes], [x.to(device) for x in gt_labels]
             parts = model.loss(images.to(device), gt_boxes, gt_labels)
             if not torch.stack([parts.classification, parts.regression]).isfinite().all():

@@ -190,6 +190,20 @@ MISTAKES = [
         why="A size without pixels is a mistake of the caller, and should be called one.",
         caught_by="test_a_size_without_pixels_is_refused",
     ),
+    Mistake(
+        name="areas_of_two_precisions",
+        find="area, visible_area = _area(boxes), _area(cut)",
+        replace="area, visible_area = _area(boxes.double()), _area(cut)",
+        why="A float32 area is rounded; against the same area in float64 half of the whole boxes come out a little short.",
+        caught_by="test_a_box_that_is_wholly_visible_stays_however_its_coordinates_are_rounded",
+    ),
+    Mistake(
+        name="area_of_at_least_one",
+        find="(visible_area >= min_visibility * area)",
+        replace="(visible_area >= min_visibility * area.clamp(min=1))",
+        why="A box may be smaller than a pixel, or coordinates may be fractions of the image.",
+        caught_by="test_a_box_smaller_than_a_pixel_is_judged_by_its_own_area",
+    ),
 ]
 
 ON_THE_CPU = "a generator lives on the CPU unless it was made for a GPU, and so does randint by default"

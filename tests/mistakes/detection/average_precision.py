@@ -224,6 +224,20 @@ MISTAKES = [
         why="Tables cannot be joined where there are none; a mean over nothing is NaN.",
         caught_by="test_without_objects_nothing_can_be_said",
     ),
+    Mistake(
+        name="shorter_list_of_detections_accepted",
+        find="if len(detections) != len(truths):",
+        replace="if len(detections) > len(truths):",
+        why="A zip stops at the shorter list: objects of the images that are left over would never be asked for.",
+        caught_by="test_lists_of_different_lengths_are_rejected",
+    ),
+    Mistake(
+        name="difficult_taken_for_crowd",
+        find="if x.crowd is None else x.crowd for x in truths]",
+        replace="if x.difficult is None else x.difficult for x in truths]",
+        why="Difficult objects are a notion of Pascal VOC; COCO excuses crowds alone.",
+        caught_by="test_difficult_objects_are_objects_like_any_other",
+    ),
 ]
 
 _STABLE = "torch sorts stably on the CPU whether asked or not; on a GPU it does not"

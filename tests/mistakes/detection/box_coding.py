@@ -115,4 +115,11 @@ MISTAKES = [
         why="The caller's max_log_ratio has to be used, not the default.",
         caught_by="test_the_limit_can_be_chosen",
     ),
+    Mistake(
+        name="anchor_of_at_least_a_pixel",
+        find="(centers - anchor_centers) / anchor_sizes",
+        replace="(centers - anchor_centers) / anchor_sizes.clamp(min=1)",
+        why="Boxes may be fractions of the image; then every anchor is smaller than 1.",
+        caught_by="test_size_and_place_drop_out",
+    ),
 ]

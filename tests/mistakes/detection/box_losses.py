@@ -125,6 +125,13 @@ MISTAKES = [
         why="The hull reaches from the smaller lower corner to the larger upper one; this is the overlap.",
         caught_by="test_overlapping_boxes",
     ),
+    Mistake(
+        name="small_beta_taken_for_none",
+        find="if beta == 0:",
+        replace="if beta < 0.01:",
+        why="A small beta still has its parabola; only beta = 0 has none.",
+        caught_by="test_a_small_beta_still_has_its_parabola",
+    ),
 ]
 
 EQUIVALENT = {

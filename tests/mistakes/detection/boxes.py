@@ -141,6 +141,20 @@ MISTAKES = [
         why="Empty space in the hull must lower the score: the farther apart, the worse.",
         caught_by="test_giou_of_two_boxes_apart",
     ),
+    Mistake(
+        name="small_number_added_to_the_union",
+        find="return numerator / denominator.where(denominator > 0, 1)",
+        replace="return numerator / (denominator + 1e-7)",
+        why="Added to an area it is nothing for boxes of pixels, and everything for boxes of fractions of the image.",
+        caught_by="test_the_unit_of_length_does_not_matter",
+    ),
+    Mistake(
+        name="union_of_at_least_a_tenth",
+        find="return numerator / denominator.where(denominator > 0, 1)",
+        replace="return numerator / denominator.clamp(min=0.1)",
+        why="A floor under the union makes small boxes overlap less than they do.",
+        caught_by="test_the_unit_of_length_does_not_matter",
+    ),
 ]
 
 _LAST_OF_TWO = "the boxes of this function are (N, 4): axis 1 is the last one"

@@ -132,6 +132,13 @@ MISTAKES = [
         why="A negative gamma blows easy examples up instead of silencing them.",
         caught_by="test_bad_hyper_parameters_are_refused",
     ),
+    Mistake(
+        name="logits_cut_at_201",
+        find="z = logits * (1 - 2 * targets)",
+        replace="z = (logits * (1 - 2 * targets)).clamp(-201, 201)",
+        why="Beyond the cut the loss stops growing and the slope is gone: a hopeless answer would never be mended.",
+        caught_by="test_a_hopeless_logit_still_has_its_full_slope",
+    ),
 ]
 
 EQUIVALENT = {

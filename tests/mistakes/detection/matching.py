@@ -184,6 +184,13 @@ MISTAKES = [
         why="top_k = 0 leaves no candidates, and a mean of nothing.",
         caught_by="test_bad_atss_arguments_are_refused",
     ),
+    Mistake(
+        name="ties_within_a_tolerance",
+        find="claims = match_quality_matrix == match_quality_matrix.max(dim=1, keepdim=True).values",
+        replace="claims = match_quality_matrix >= match_quality_matrix.max(dim=1, keepdim=True).values - 1e-6",
+        why="Only exact ties are ties: a second best anchor is not the best.",
+        caught_by="test_all_anchors_that_tie_for_the_best_are_claimed",
+    ),
 ]
 
 EQUIVALENT = {

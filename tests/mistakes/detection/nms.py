@@ -182,6 +182,13 @@ MISTAKES = [
         why="The score returned is the lowered one, not the one that came in.",
         caught_by="test_soft_suppression_lowers_scores_instead",
     ),
+    Mistake(
+        name="scores_in_the_dtype_of_the_boxes",
+        find=".square() / sigma).to(scores.dtype)",
+        replace=".square() / sigma)",
+        why="Scores in float32 beside boxes in float64 would come back in float64.",
+        caught_by="test_soft_suppression_gives_scores_in_the_dtype_of_the_scores",
+    ),
 ]
 
 EQUIVALENT = {

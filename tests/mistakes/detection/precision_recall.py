@@ -174,6 +174,27 @@ MISTAKES = [
         why="A threshold of 50 would make every detection wrong, and one of 0 every detection right.",
         caught_by="test_a_threshold_outside_0_1_is_rejected",
     ),
+    Mistake(
+        name="shorter_list_of_detections_accepted",
+        find="if len(detections) != len(truths):",
+        replace="if len(detections) > len(truths):",
+        why="A zip stops at the shorter list: objects of the images that are left over would never be asked for.",
+        caught_by="test_lists_of_different_lengths_are_rejected",
+    ),
+    Mistake(
+        name="no_objects_and_nothing_correct",
+        find="max(1, int(correct.sum()))",
+        replace="int(correct.sum())",
+        why="With nothing to find, recall is 0 / 0.",
+        caught_by="test_a_number_of_objects_that_cannot_be_is_rejected",
+    ),
+    Mistake(
+        name="crowd_taken_for_difficult",
+        find="torch.zeros_like(theirs) if truth.difficult is None else truth.difficult",
+        replace="torch.zeros_like(theirs) if truth.crowd is None else truth.crowd",
+        why="Crowds are a notion of COCO; VOC excuses the difficult objects alone.",
+        caught_by="test_crowds_and_areas_play_no_part",
+    ),
 ]
 
 _STABLE = "torch sorts stably on the CPU whether asked or not; on a GPU it does not"

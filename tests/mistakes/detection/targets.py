@@ -152,4 +152,11 @@ MISTAKES = [
         why="Index -1 is the last class: a label that marks something unknown would teach it.",
         caught_by="test_truths_that_do_not_fit_are_refused",
     ),
+    Mistake(
+        name="constant_without_foreground",
+        find="distance.sum() / normaliser)",
+        replace="distance.sum() / normaliser if foreground.any() else cls_logits.new_zeros(()))",
+        why="A constant has no graph: the first batch without objects stops a training that calls backward on this part.",
+        caught_by="test_the_regression_loss_can_be_trained_on_without_any_foreground",
+    ),
 ]

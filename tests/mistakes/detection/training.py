@@ -173,7 +173,7 @@ MISTAKES = [
     ),
     Mistake(
         name="gradients_accumulate",
-        find="    optimizer.zero_grad()\n",
+        find="    model.zero_grad()  # not the optimizer's alone: the norm below is over all parameters\n",
         replace="",
         why="PyTorch adds gradients up: without clearing, every step follows the sum of all batches so far.",
         caught_by="test_worked_example_of_training",
@@ -298,6 +298,41 @@ MISTAKES = [
         replace="[level.to(images).flip(0) for level in anchors]",
         why="The anchors of a level stand in the order of the head's rows: by row of the map, from the top.",
         caught_by="test_a_small_retinanet_learns_to_find_bars_in_seconds",
+    ),
+    Mistake(
+        name="only_the_optimizers_gradients_cleared",
+        find="model.zero_grad()  # not",
+        replace="optimizer.zero_grad()  # not",
+        why="What the optimizer does not hold keeps its gradient, piles up, and enters the norm that clips the rest.",
+        caught_by="test_gradients_from_before_the_call_or_of_parameters_that_do_not_train_count_nowhere",
+    ),
+    Mistake(
+        name="channels_of_a_small_resnet",
+        find="self.out_channels = [width // 4, width // 2, width]",
+        replace="self.out_channels = [128, 256, 512]",
+        why="From ResNet-50 on the blocks are bottlenecks, and every map has four times as many channels.",
+        caught_by="test_a_larger_resnet_has_more_channels",
+    ),
+    Mistake(
+        name="anchors_of_the_first_images_kept",
+        find='        return self.head(features), [level.to(images) for level in anchors]',
+        replace='        self._kept = getattr(self, "_kept", None) or [level.to(images) for level in anchors]\n        return self.head(features), self._kept',
+        why='Images of another size have other anchors; a cache needs the size in its key.',
+        caught_by="test_anchors_follow_the_size_of_the_images_at_each_call",
+    ),
+    Mistake(
+        name="last_two_stages_exchanged",
+        find="self.layer3, self.layer4][:frozen_stages]",
+        replace="self.layer4, self.layer3][:frozen_stages]",
+        why="Stages are frozen from the image on; with four of five, the last one still trains.",
+        caught_by="test_the_first_stages_are_frozen_and_every_batch_norm_is",
+    ),
+    Mistake(
+        name="number_of_convolutions_not_handed_on",
+        find="            num_convs=num_convs,\n",
+        replace="",
+        why="The argument is there, and the head has four convolutions whatever it says.",
+        caught_by="test_the_number_of_convolutions_reaches_the_head",
     ),
 ]
 
