@@ -308,3 +308,23 @@ def test_a_decay_outside_0_to_1_is_refused(bad):
 def test_standing_laws(law):
     start = torch.tensor([[1.0, -2.0, 3.0], [0.5, 8.0, -4.0]], dtype=torch.float64)
     law(average_of, start, 2 * start, start - 3)
+
+
+def test_two_models_may_borrow_the_average_one_inside_the_other():
+    one, ema = swappable()
+    two = Model(seed=11)
+    before = values(one), values(two)
+    with ema.swapped_into(one), ema.swapped_into(two):
+        pass
+    expect_equal((values(one), values(two)), before, "afterwards each model has its own values again")
+
+
+def test_an_older_state_sets_the_count_back():
+    model, ema = swappable()
+    state = copy.deepcopy(ema.state_dict())
+    count = state["num_updates"]
+    ema.update(model)
+    ema.update(model)
+    ema.load_state_dict(state)
+    assert int(ema.num_updates) == int(count), f"the count is that of the state, {int(count)}, not {int(ema.num_updates)}"
+    assert "num_updates" in state, "the state that was handed over is not changed"

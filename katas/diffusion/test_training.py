@@ -4,15 +4,19 @@ One step: draw samples, timesteps and noise, drop labels, one loss, one clipped 
 scope: which architecture, learning-rate schedules beyond the warm-up, several devices.
 """
 
+import copy
 import math
 import os
 import pathlib
+import pickle
+import re
 import shutil
 
 import pytest
 import torch
 from torch import nn
 
+import katas.diffusion.training as kata
 from katas.diffusion.ema import EMA  # only its name: the average below is a fake
 from katas.diffusion.training import (
     TrainReport,
@@ -127,6 +131,28 @@ def test_samples_and_timesteps_are_drawn_evenly_and_independently():
     assert chi_squared < 160, (
         f"each pair of sample and timestep should come {expected:.0f} times:\n{table.long().tolist()}"
     )
+
+
+def test_samples_are_drawn_with_replacement():
+    _, watch, _ = trained(30, batch_size=10)
+    repeats = sum(10 - len(x_start[:, 0].unique()) for x_start, _, _ in watch.asked) / 30
+    # 10 draws of 10 samples leave 10 · 0.9¹⁰ = 3.49 of them out, with a deviation of 0.98; of the mean of 30 it is 0.18, and
+    # 1 is above 5 deviations: a false alarm in two million generators. Without replacement: 0.
+    assert 2.5 < repeats < 4.5, f"with replacement, 3.5 of 10 draws hit a sample that the batch has already, not {repeats:.1f}"
+
+
+def test_each_sample_has_a_timestep_and_a_noise_of_its_own():
+    _, watch, _ = trained(1, batch_size=512)
+    _, t, noise = watch.asked[0]
+    assert len(noise.abs().unique(dim=0)) == 512, "the same noise, or its mirror image, for two samples"
+    assert len((t[::2] + t[1::2]).unique()) > T // 2, "timesteps come in pairs that mirror each other"
+
+
+def test_the_generator_goes_on_where_it_is():
+    generator = rng(5)
+    torch.rand(1, generator=generator)
+    (late, _, _), (early, _, _) = (trained(1, generator=g) for g in (generator, rng(5)))
+    assert not torch.equal(late.calls[0][0], early.calls[0][0]), "a generator that was used already draws other batches"
 
 
 def test_every_step_draws_anew():
@@ -295,9 +321,95 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_changed(bad):
         if report.step == 1:
             model.bias.data.fill_(bad)
 
-    with pytest.raises(FloatingPointError, match="step 2"):
+    with pytest.raises(FloatingPointError) as error:
         trained(5, model=model, optimizer=optimizer, ema=ema, on_step=spoil)
+    assert re.search(r"\b2\b", str(error.value)), f"the message names the step, which is 2: {error.value}"
     assert float(model.weight) == ema.shown[-1] and len(ema.shown) == 2, "weights and average stay as they were"
+
+
+def test_a_null_label_of_0_is_a_label():
+    model, _, _ = trained(1, labels=LABELS, null_label=0, drop_probability=1)
+    expect_equal(model.calls[0][2], torch.zeros(128).long(), "with drop_probability 1 every label is the null label, 0")
+
+
+def test_labels_need_a_null_label_even_if_none_is_dropped():
+    with pytest.raises(ValueError, match="null_label"):
+        trained(1, labels=LABELS, drop_probability=0)
+
+
+def test_the_gradient_is_clipped_over_all_groups_together():
+    model = Linear()
+    model.bias.data.fill_(50.0)
+    groups = [{"params": [model.weight]}, {"params": [model.bias]}]
+    trained(1, model=model, optimizer=torch.optim.SGD(groups, lr=0.5))
+    moved = math.hypot(float(model.weight) - 0.5, float(model.bias) - 50)
+    expect_close(moved, 0.5, "a gradient of norm 1 over all parameters, times the rate 0.5", rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_parameters_that_the_optimizer_does_not_hold_count_nowhere():
+    stale, fresh = Linear(), Linear()
+    stale.bias.grad = torch.tensor(100.0)
+    norms = []
+    for model in (stale, fresh):
+        _, _, reports = trained(3, model=model, optimizer=torch.optim.SGD([model.weight], lr=0.01))
+        norms.append([report.grad_norm for report in reports])
+    law = "the gradient of this batch alone: what other parameters of the model hold is cleared, too"
+    expect_close(norms[0], norms[1], law)
+    expect_close(stale.weight, fresh.weight, law)
+
+
+def test_a_rate_that_the_callback_changes_is_the_rate_from_then_on():
+    model, told = Linear(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.4)
+
+    def halve(report):
+        told.append(report.learning_rate)
+        optimizer.param_groups[0]["lr"] /= 2
+
+    trained(3, model=model, optimizer=optimizer, on_step=halve)
+    expect_close(told, [0.4, 0.2, 0.1], "the learning rate is the one in the group at that step")
+
+
+def test_every_part_of_the_model_trains_at_each_step():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Linear()
+
+        def forward(self, x, t):
+            return self.inner(x, t)
+
+    model = Outer()
+    trained(3, model=model, on_step=lambda report: model.inner.eval())
+    assert [call[-1] for call in model.inner.calls] == [True] * 3, "the callback puts a part in evaluation mode"
+
+
+def test_a_loss_that_is_not_finite_leaves_the_optimizer_as_it_was():
+    model, kept = Linear(), {}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def spoil(report):
+        if report.step == 1:
+            model.bias.data.fill_(math.nan)
+            kept.update(copy.deepcopy(optimizer.state_dict()))
+
+    with pytest.raises(FloatingPointError):
+        trained(5, model=model, optimizer=optimizer, warmup_steps=10, on_step=spoil)
+    now = optimizer.state_dict()
+    assert now["param_groups"] == kept["param_groups"], f"rates and the like: {now['param_groups']}"
+    expect_equal(now["state"], kept["state"], "the momentum is that of the last good step")
+
+
+def test_the_average_is_updated_during_the_warm_up_too():
+    ema = FakeEMA()
+    trained(3, ema=ema, warmup_steps=10)
+    assert len(ema.shown) == 3, f"three steps, three updates of the average, not {len(ema.shown)}"
+
+
+def test_a_report_holds_plain_numbers():
+    _, _, [report] = trained(1)
+    kinds = [type(value).__name__ for value in report]
+    assert kinds == ["int", "float", "float", "float"], f"a report is kept for long, and holds no tensors: {kinds}"
 
 
 # --- checkpoints ----------------------------------------------------------------------------------------------------
@@ -363,23 +475,49 @@ def half_written(state, file, *args, **kwargs):
     raise Killed
 
 
+def replaced(patched, place, name, fake):
+    """The function of a library, also under the name by which the kata may have imported it."""
+    original = getattr(place, name)
+    patched.setattr(place, name, fake)
+    for alias in [alias for alias, value in vars(kata).items() if value is original]:
+        patched.setattr(kata, alias, fake)
+
+
+def loaded(file, run, moment) -> int:
+    try:
+        return load_checkpoint(file, **run)
+    except (KeyError, RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        told = "the file is only replaced when the new one is complete"
+        raise AssertionError(f"killed {moment}, and the checkpoint is gone ({error!r}): {told}") from None
+
+
 @pytest.mark.parametrize("moment", ["while writing", "before moving"])
 def test_a_run_that_is_killed_while_saving_keeps_its_last_checkpoint(tmp_path, monkeypatch, moment):
     run, file = a_run(), tmp_path / "run.pt"
     save_checkpoint(file, step=2, **run)
     with monkeypatch.context() as patched:
         if moment == "while writing":
-            patched.setattr(torch, "save", half_written)
+            replaced(patched, torch, "save", half_written)
         else:
             for place, name in ((os, "replace"), (os, "rename"), (shutil, "move")):
-                patched.setattr(place, name, killed)
+                replaced(patched, place, name, killed)
             patched.setattr(pathlib.Path, "replace", killed)
             patched.setattr(pathlib.Path, "rename", killed)
-        with pytest.raises(Killed):
+        try:
             save_checkpoint(file, step=3, **run)
-    assert load_checkpoint(file, **run) == 2, "the file is only replaced when the new one is complete"
+        except Killed:
+            pass
+        else:
+            raise AssertionError("torch.save writes a file beside the old one; then it is moved over it (os.replace)")
+    assert loaded(file, run, moment) == 2, "the file is only replaced when the new one is complete"
     save_checkpoint(file, step=4, **run)
-    assert load_checkpoint(file, **run) == 4, "what a killed run left behind does not hinder the next one"
+    assert loaded(file, run, moment) == 4, "what a killed run left behind does not hinder the next one"
+
+
+def test_saving_leaves_the_checkpoint_and_nothing_else(tmp_path):
+    save_checkpoint(tmp_path / "run.pt", step=2, **a_run())
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["run.pt"], f"the file is written beside the other and moved over it; left in the folder: {left}"
 
 
 # --- the light twin of the full check -------------------------------------------------------------------------------

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from katas.diffusion.unet import ResBlock, SelfAttention2d, UNet
-from katas.lab.laws import device_is_followed, expect_close, inputs_are_not_changed, memory_layout_does_not_matter
+from katas.lab.laws import (
+    device_is_followed,
+    expect_close,
+    gradients_are_right,
+    inputs_are_not_changed,
+    memory_layout_does_not_matter,
+)
 
 
 def normal(*shape, seed=0):
@@ -156,13 +162,19 @@ def test_timestep_and_label_reach_the_prediction():
         assert min(apart) > 1e-3, f"another {what}, the same prediction: differences {apart}"
 
 
+def embedding_among(args, named):
+    """What a ResBlock was told, handed over by its place or by its name."""
+    return (named["embedding"] if "embedding" in named else args[1]).detach()
+
+
 @pytest.mark.parametrize("what", ["timestep", "label"])
 def test_every_block_is_told(what):
     net, x = small_unet(blocks=2), normal(3, 2, 7, 5)
     blocks = [module for module in net.modules() if isinstance(module, ResBlock)]
     told = {block: [] for block in blocks}
     for block in blocks:
-        block.register_forward_pre_hook(lambda module, args: told[module].append(args[1].detach()))
+        keep = lambda module, args, named: told[module].append(embedding_among(args, named))  # noqa: E731
+        block.register_forward_pre_hook(keep, with_kwargs=True)
     for t, labels in ((T, LABELS), (T + 1, LABELS) if what == "timestep" else (T, LABELS[[1, 2, 0]])):
         net(x, t, labels)
     assert len(blocks) == 2 * 2 + 2 + 2 * 2, (
@@ -175,7 +187,8 @@ def test_every_block_is_told(what):
 def test_the_row_of_the_label_is_added():
     net, x, told = small_unet(), normal(3, 2, 7, 5), []
     first = next(module for module in net.modules() if isinstance(module, ResBlock))
-    first.register_forward_pre_hook(lambda module, args: told.append(args[1].detach()))
+    keep = lambda module, args, named: told.append(embedding_among(args, named))  # noqa: E731
+    first.register_forward_pre_hook(keep, with_kwargs=True)
     net(x, T, LABELS)
     net(x, T)
     table = net.label_embedding.weight.detach()
@@ -200,6 +213,18 @@ def test_two_levels_of_32_and_64_channels_unless_told_otherwise():
             module.register_forward_hook(lambda module, args, out: sizes.append(out.shape[1]))
     net(torch.zeros(1, 1, 4, 4), T[:1])
     assert sizes == [32, 64, 64, 64, 64, 32], f"channels of the blocks in turn: {sizes}"
+
+
+def test_fractional_timesteps_are_no_whole_ones():
+    net, x = small_unet(), normal(3, 2, 4, 4)
+    apart = float((net(x, T.double() + 0.5, LABELS) - net(x, T.double(), LABELS)).abs().max())
+    assert apart > 1e-4, f"half a timestep later the prediction is the same: difference {apart}"
+
+
+def test_the_row_for_no_label_is_learnt_like_the_others():
+    net = small_unet()
+    net(normal(3, 2, 4, 4), T).square().sum().backward()
+    assert net.label_embedding.weight.grad[3].abs().max() > 0, "no gradient reaches the row of null_label"
 
 
 def test_without_labels_the_last_row_of_the_table_is_used():
@@ -239,6 +264,40 @@ def test_each_level_works_at_half_the_size_of_the_one_above():
     assert sizes == [*down, *middle, *down[::-1]], f"(channels, height, width) of the blocks in turn: {sizes}"
 
 
+def test_blocks_and_attention_come_in_their_order():
+    net, seen = small_unet(channels=(8, 16), blocks=2, attention_levels=(0,)), []
+    for module in net.modules():
+        if isinstance(module, ResBlock | SelfAttention2d):
+            name = "block" if isinstance(module, ResBlock) else "attention"
+            module.register_forward_hook(lambda module, args, out, name=name: seen.append((name, out.shape[-1])))
+    net(normal(1, 2, 8, 8), T[:1], LABELS[:1])
+    upper, lower = [("block", 8), ("attention", 8)] * 2, [("block", 4)] * 2
+    middle = [("block", 4), ("attention", 4), ("block", 4)]
+    assert seen == [*upper, *lower, *middle, *lower, *upper], f"(what, width) in turn: {seen}"
+
+
+def test_what_is_handed_across_comes_as_further_channels():
+    net, seen = small_unet(channels=(8, 16), blocks=2, attention_levels=()), []
+    for module in net.modules():
+        if isinstance(module, ResBlock):
+            module.register_forward_hook(lambda module, args, out: seen.append(module.conv1.in_channels))
+    net(normal(1, 2, 8, 8), T[:1], LABELS[:1])
+    # on the way up the first block of a level sees what comes from below and what the level gave: 16 + 16, 16 + 8
+    assert seen[6:] == [32, 16, 24, 8], f"channels that enter the four blocks on the way up: {seen[6:]}"
+
+
+def test_a_level_hands_across_what_its_last_block_gave():
+    net, seen = small_unet(channels=(8,), blocks=2, attention_levels=()), []
+    for module in net.modules():
+        if isinstance(module, ResBlock):
+            keep = lambda module, args, named, out: seen.append((args[0] if args else named["x"], out))  # noqa: E731
+            module.register_forward_hook(keep, with_kwargs=True)
+    net(normal(1, 2, 4, 4), T[:1], LABELS[:1])
+    entering = [channel.flatten().tolist() for channel in seen[4][0][0].detach()]  # two down, two in the middle, then up
+    missing = [c for c in seen[1][1][0].detach() if c.flatten().tolist() not in entering]
+    assert not missing, f"{len(missing)} of the 8 channels of the last block down do not enter the first block up"
+
+
 def test_what_was_seen_on_the_way_down_is_handed_across():
     net, x = small_unet(channels=(8, 8), attention_levels=()), normal(1, 2, 8, 8)
     for block in net.modules():
@@ -255,6 +314,12 @@ def test_every_parameter_is_used():
     net(normal(3, 2, 7, 5), T, torch.tensor([0, 2, 3])).square().sum().backward()
     unused = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert not unused, f"no gradient reaches {unused}"
+
+
+def test_gradients_are_those_of_the_formula():
+    gradients_are_right(made(SelfAttention2d, 4, heads=2, groups=2, scale=1.0), normal(1, 4, 2, 2))
+    net = small_unet(channels=(8,), attention_levels=())
+    gradients_are_right(lambda x: net(x, T[:1], LABELS[:1]), normal(1, 2, 2, 2))
 
 
 @pytest.mark.parametrize("law", [inputs_are_not_changed, memory_layout_does_not_matter, device_is_followed])

@@ -20,8 +20,9 @@ from .objective import diffusion_loss, noise_target, sample_timesteps
 
 
 class TrainReport(NamedTuple):
-    """What `train_diffusion` tells after a step: the mean loss of the batch before the update, the norm of
-    the gradient before clipping, and the learning rate of the first parameter group."""
+    """What `train_diffusion` tells after a step, in plain numbers: the mean loss of the batch before the update,
+    the norm of the gradient before clipping, and the learning rate that the first parameter group had in this
+    step, warm-up included."""
 
     step: int
     loss: float
@@ -67,8 +68,8 @@ def train_diffusion(
     drawn samples, of which a share of `drop_probability` is replaced by `null_label` (see `drop_labels`). All
     randomness comes from `generator`; samples, labels, schedule, generator and model are on one device.
 
-    The gradient of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters together,
-    if it is longer; then the optimizer steps, with the learning rate of every parameter group multiplied by
+    The gradient of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters of the
+    model together, if it is longer; then the optimizer steps, with the learning rate of every parameter group multiplied by
     min(1, (step + 1) / warmup_steps) and put back right afterwards; then `ema`, if given, is updated. The
     model is in training mode at each step, whatever the callback did to it. `on_step(report)` is called after
     each step, when all of this is done: a checkpoint saved there with the number of the next step,

@@ -57,8 +57,8 @@ class SelfAttention2d(nn.Module):
     """Self-attention over all places of the image, with a shortcut around it.
 
     `norm` (an `nn.GroupNorm(groups, channels)`), then the 1 x 1 convolution `qkv` to 3 * channels: first the
-    queries, then the keys, then the values, each split into `heads` heads of channels / heads consecutive
-    channels. For every head
+    queries, then the keys, then the values, each split into `heads` heads (kept as the attribute `heads`) of
+    channels / heads consecutive channels. For every head
 
         attention = softmax(queries · keys / sqrt(channels / heads)) over the places of the keys, times the
         values
@@ -90,8 +90,8 @@ class UNet(nn.Module):
     """A small U-Net for images of any height and width, conditioned on the timestep and, if asked, on a
     label.
 
-    `channels` has one entry a level, from the full size down; each level halves height and width, rounding
-    up, so sizes need not be multiples of anything. A level has `blocks` ResBlocks on the way down and as many
+    `channels` has one entry a level, from the full size down; each level after the first works at half the
+    height and width of the one above, rounded up, so sizes need not be multiples of anything. A level has `blocks` ResBlocks on the way down and as many
     on the way up; levels named in `attention_levels` (0 is the full size) have a SelfAttention2d after each
     of them; in the middle, at the smallest size, are ResBlock, SelfAttention2d, ResBlock. On the way up the
     first block of a level also sees what the last one on the way down gave, as further channels. `heads` and

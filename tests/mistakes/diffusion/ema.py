@@ -310,4 +310,11 @@ MISTAKES = [
         why="A decay of 1 would never learn anything; above 1 the average explodes.",
         caught_by="test_a_decay_outside_0_to_1_is_refused",
     ),
+    Mistake(
+        name="count_never_set_back",
+        find='self.num_updates = state["num_updates"]',
+        replace='self.num_updates = max(self.num_updates, state["num_updates"])',
+        why='A run that goes back to an older checkpoint goes back in its warm-up, too.',
+        caught_by="test_an_older_state_sets_the_count_back",
+    ),
 ]

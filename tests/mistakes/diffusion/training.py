@@ -7,7 +7,7 @@ NOISE = "noise = torch.randn(x_start.shape, generator=generator, dtype=x_start.d
 UPDATE = "        if ema is not None:\n            ema.update(model)\n"
 STEP = "report = _update(model, optimizer, loss, step, warmup, max_grad_norm)\n"
 CLIP = "grad_norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)"
-BACKWARD = "    optimizer.zero_grad()\n    loss.backward()\n"
+BACKWARD = "    model.zero_grad()  # not the optimizer's alone: the norm below is over all parameters\n    loss.backward()\n"
 
 MISTAKES = [
     Mistake(
@@ -247,8 +247,8 @@ MISTAKES = [
     Mistake(
         name="loss_checked_after_the_step",
         find='    if not math.isfinite(value):\n        raise FloatingPointError(f"the loss is not finite at step {step}: {value}")\n'
-        "    optimizer.zero_grad()\n    loss.backward()\n" + "    " + CLIP + "\n",
-        replace="    optimizer.zero_grad()\n    loss.backward()\n    " + CLIP + "\n    optimizer.step()\n"
+        "    model.zero_grad()  # not the optimizer's alone: the norm below is over all parameters\n    loss.backward()\n" + "    " + CLIP + "\n",
+        replace="    model.zero_grad()  # not the optimizer's alone: the norm below is over all parameters\n    loss.backward()\n    " + CLIP + "\n    optimizer.step()\n"
         '    if not math.isfinite(value):\n        raise FloatingPointError(f"the loss is not finite at step {step}: {value}")\n',
         why="After the step the weights are NaN already: look first.",
         caught_by="test_a_loss_that_is_not_finite_stops_before_anything_is_changed",
@@ -301,6 +301,83 @@ MISTAKES = [
         replace='"model": model.state_dict(), "class": type(model),',
         why="A file with classes in it can run any code when it is loaded; state dicts and numbers cannot.",
         caught_by="test_a_checkpoint_is_safe_to_load_and_may_lack_an_average",
+    ),
+    Mistake(
+        name="only_the_optimizers_gradients_cleared",
+        find="    model.zero_grad()  # not",
+        replace="    optimizer.zero_grad()  # not",
+        why="What the optimizer does not hold keeps its gradient, piles up, and enters the norm that clips the rest.",
+        caught_by="test_gradients_of_parameters_that_the_optimizer_does_not_hold_count_nowhere",
+    ),
+    Mistake(
+        name="without_replacement",
+        find="chosen = torch.randint(len(samples), (batch_size,), generator=generator, device=samples.device)",
+        replace="chosen = torch.cat([torch.randperm(len(samples), generator=generator) for _ in range(-(-batch_size // len(samples)))])[:batch_size]",
+        why="A permutation leaves no sample out of a batch: batches are then not independent draws.",
+        caught_by="test_samples_are_drawn_with_replacement",
+    ),
+    Mistake(
+        name="null_label_0_taken_for_none",
+        find="if labels is not None and null_label is None:",
+        replace="if labels is not None and not null_label:",
+        why="0 is a label like any other, and not the absence of one.",
+        caught_by="test_a_null_label_of_0_is_a_label",
+    ),
+    Mistake(
+        name="null_label_asked_for_only_if_labels_drop",
+        find="if labels is not None and null_label is None:",
+        replace="if labels is not None and null_label is None and drop_probability > 0:",
+        why="The docstring refuses labels without a null label whatever the probability.",
+        caught_by="test_labels_need_a_null_label_even_if_none_is_dropped",
+    ),
+    Mistake(
+        name="first_group_clipped_alone",
+        find='grad_norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)',
+        replace='grad_norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], max_grad_norm)',
+        why='The norm is that of the whole gradient; a group that is left out moves as far as it likes.',
+        caught_by="test_the_gradient_is_clipped_over_all_groups_together",
+    ),
+    Mistake(
+        name="modes_of_parts_left",
+        find="        model.train()\n",
+        replace="        if not model.training:\n            model.train()\n",
+        why="A part may be in evaluation mode while the whole is in training mode.",
+        caught_by="test_every_part_of_the_model_trains_at_each_step",
+    ),
+    Mistake(
+        name="average_waits_for_the_warm_up",
+        find='        if ema is not None:\n            ema.update(model)\n',
+        replace='        if ema is not None and step >= warmup_steps:\n            ema.update(model)\n',
+        why="The average has a warm-up of its own; the learning rate's is none of its business.",
+        caught_by="test_the_average_is_updated_during_the_warm_up_too",
+    ),
+    Mistake(
+        name="report_of_tensors",
+        find="return TrainReport(step, value, grad_norm.item(), rates[0] * warmup)",
+        replace="return TrainReport(step, value, grad_norm, rates[0] * warmup)",
+        why="A tensor in a report keeps its memory, and on a GPU everything that reads it waits.",
+        caught_by="test_a_report_holds_plain_numbers",
+    ),
+    Mistake(
+        name="noise_mirrored_in_pairs",
+        find="    def predict(x_t: Tensor, t: Tensor) -> Tensor:\n",
+        replace="    noise[1::2] = -noise[0::2]\n\n    def predict(x_t: Tensor, t: Tensor) -> Tensor:\n",
+        why="Antithetic noise is not independent: each sample has its own.",
+        caught_by="test_each_sample_has_a_timestep_and_a_noise_of_its_own",
+    ),
+    Mistake(
+        name="generator_starts_again_at_each_call",
+        find="    for step in range(first_step, steps):\n",
+        replace="    generator.manual_seed(generator.initial_seed())\n    for step in range(first_step, steps):\n",
+        why="Whoever hands over a generator decides where it stands; a resumed run would repeat its first batches.",
+        caught_by="test_the_generator_goes_on_where_it_is",
+    ),
+    Mistake(
+        name="unfinished_file_left",
+        find="    os.replace(unfinished, path)\n",
+        replace="    os.replace(unfinished, path)\n    torch.save(state, unfinished)\n",
+        why="The unfinished file belongs to a save that is under way, and to nobody else.",
+        caught_by="test_saving_leaves_the_checkpoint_and_nothing_else",
     ),
 ]
 

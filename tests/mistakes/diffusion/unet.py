@@ -234,6 +234,48 @@ MISTAKES = [
         why="With batch statistics a sample depends on its neighbours, which have other timesteps.",
         caught_by="test_samples_do_not_see_each_other",
     ),
+    Mistake(
+        name="last_row_is_padding",
+        find="nn.Embedding(num_classes + 1, width)",
+        replace="nn.Embedding(num_classes + 1, width, padding_idx=num_classes)",
+        why="A padding row is never learnt, and the row for no label is what guidance compares with.",
+        caught_by="test_the_row_for_no_label_is_learnt_like_the_others",
+    ),
+    Mistake(
+        name="fractional_timesteps_cut",
+        find="timestep_embedding(t.to(dtype), self.time_channels)",
+        replace="timestep_embedding(t.long().to(dtype), self.time_channels)",
+        why="Samplers with their own spacing visit fractional timesteps; cut to whole ones they are told a lie.",
+        caught_by="test_fractional_timesteps_are_no_whole_ones",
+    ),
+    Mistake(
+        name="queries_detached",
+        find="(q.mT @ k /",
+        replace="(q.detach().mT @ k /",
+        why="A detached query learns nothing from where the attention went.",
+        caught_by="test_gradients_are_those_of_the_formula",
+    ),
+    Mistake(
+        name="handed_across_detached",
+        find="torch.cat((h, seen[i]), dim=1)",
+        replace="torch.cat((h, seen[i].detach()), dim=1)",
+        why="The way down would be trained through the middle alone.",
+        caught_by="test_gradients_are_those_of_the_formula",
+    ),
+    Mistake(
+        name="attention_at_the_other_end",
+        find="                if index in attention_levels:\n",
+        replace="                if len(channels) - 1 - index in attention_levels:\n",
+        why="Level 0 is the full size; counted from the bottom, attention sits at the wrong sizes.",
+        caught_by="test_blocks_and_attention_come_in_their_order",
+    ),
+    Mistake(
+        name="first_block_handed_across",
+        find="            h = _through(layers, self.shrink[i - 1](h) if i else h, embedding)\n            seen.append(h)\n",
+        replace="            h = self.shrink[i - 1](h) if i else h\n            first = _through(layers[:1], h, embedding)\n            h = _through(layers[1:], first, embedding)\n            seen.append(first)\n",
+        why="The later blocks of the level would be seen by the levels below alone.",
+        caught_by="test_a_level_hands_across_what_its_last_block_gave",
+    ),
 ]
 
 EQUIVALENT = {
