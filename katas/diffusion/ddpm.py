@@ -41,7 +41,8 @@ def p_sample(
     `pred_noise` gives a guess of the clean sample, which with `clip` is cut to [-clip, clip], element by
     element. The result is the mean of q(x_(t-1) | x_t, x_start) at that guess, plus `noise` times the square
     root of `variances[t]` (None: those of `posterior_variances`). At t = 0 nothing is added, whatever the
-    variances: the result is the guess.
+    variances: the result is the guess. The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; every
+    factor is computed in the dtype of `alphas_cumprod` and cast afterwards. There are at least two timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), algorithm 2.
     """

@@ -9,7 +9,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from katas.diffusion.ddim import ddim_invert, ddim_sample_loop, ddim_step, ddim_timesteps
@@ -58,9 +58,13 @@ def test_timesteps_fall_evenly_from_the_last():
     expect_equal(ddim_timesteps(10, 4), [9, 6, 4, 1], "T * (num_steps - i) // num_steps - 1")
 
 
-@given(st.integers(1, 1000), st.data())
-def test_timesteps_agree_with_the_definition(num_timesteps, data):
-    num_steps = data.draw(st.integers(1, num_timesteps), label="num_steps")
+@given(st.integers(1, 1000).flatmap(lambda count: st.tuples(st.just(count), st.integers(1, count))))
+@example((100, 97)).via("in float32 the first would be 98")
+@example((250, 15)).via("in float32 the first would be 248")
+@example((50, 22)).via("an even spacing rounded down is another")
+@example((15, 11)).via("15 / 11, times 11, is less than 15")
+def test_timesteps_agree_with_the_definition(timesteps_and_steps):
+    num_timesteps, num_steps = timesteps_and_steps
     expected = [num_timesteps * (num_steps - i) // num_steps - 1 for i in range(num_steps)]
     got = ddim_timesteps(num_timesteps, num_steps)
     expect_equal(got, torch.tensor(expected), "from T - 1 downwards, in integers")
@@ -188,18 +192,18 @@ def test_each_step_goes_to_the_next_timestep_in_the_list():
     asked, seen = [], []
 
     def predict_noise(x, t):
-        asked.append((t.dtype, t.tolist(), x))
+        asked.append((t.dtype, t.tolist()))
         return 0.3 * x + 0.1
 
     x_T = normal(2, 3)
-    got = ddim_sample_loop(predict_noise, x_T, SCHEDULE, PATH, on_step=lambda t, x: seen.append((t, x)))
+    got = ddim_sample_loop(predict_noise, x_T, SCHEDULE, PATH, on_step=lambda t, x: seen.append((t, x.clone())))
     x, expected = x_T, []
     for t, t_prev in [(6, 5), (5, 3), (3, 1), (1, -1)]:
         x = (math.sqrt(level(t_prev)) / math.sqrt(level(t))) * (
             x - math.sqrt(1 - level(t)) * (0.3 * x + 0.1)
         ) + math.sqrt(1 - level(t_prev)) * (0.3 * x + 0.1)
         expected.append(x)
-    assert [a[:2] for a in asked] == [(torch.int64, [t, t]) for t in (6, 5, 3, 1)], "int64 t, one for each sample"
+    assert asked == [(torch.int64, [t, t]) for t in (6, 5, 3, 1)], "int64 t, one for each sample"
     assert [t for t, _ in seen] == [6, 5, 3, 1], f"on_step was told {[t for t, _ in seen]}"
     expect_close(
         [x for _, x in seen], expected, "6 to 5 to 3 to 1 to the clean sample; on_step sees where each step led"
@@ -250,6 +254,11 @@ def test_without_eta_the_path_is_determined_by_its_start():
     expect_equal(sampled(0, 1), sampled(0, 2), "eta = 0 draws nothing")
     expect_equal(sampled(0.5, 1), sampled(0.5, 1), "the same generator state gives the same samples")
     assert not torch.equal(sampled(0.5, 1), sampled(0.5, 2)), "eta = 0.5: the noise is taken from the generator"
+    generator = rng(1)
+    first, second = (
+        ddim_sample_loop(no_noise, normal(3, 2), SCHEDULE, PATH, eta=0.5, generator=generator) for _ in range(2)
+    )
+    assert not torch.equal(first, second), "two batches from one generator are two different batches"
     again = ddim_sample_loop(no_noise, normal(3, 2), SCHEDULE, PATH)
     expect_equal(again, sampled(0, 1), "eta is 0 unless told otherwise, and needs no generator")
 
@@ -257,7 +266,7 @@ def test_without_eta_the_path_is_determined_by_its_start():
 def test_the_noise_of_every_step_and_element_is_fresh():
     seen = [normal(COUNT, 2, seed=5)]
     ddim_sample_loop(
-        no_noise, seen[0], SCHEDULE, PATH, eta=0.7, generator=rng(6), on_step=lambda t, x: seen.append(x)
+        no_noise, seen[0], SCHEDULE, PATH, eta=0.7, generator=rng(6), on_step=lambda t, x: seen.append(x.clone())
     )
     noises = []
     for t, t_prev, before, after in zip([6, 5, 3], [5, 3, 1], seen, seen[1:]):
@@ -266,6 +275,72 @@ def test_the_noise_of_every_step_and_element_is_fresh():
     correlations = columns.T.corrcoef().fill_diagonal_(0).abs().max()
     # 28 pairs of independent columns, each sqrt(1 / n) wide: 6 deviations are a false alarm in 10 million generators
     assert correlations < 6 / math.sqrt(COUNT), f"noise of two steps or elements has correlation {correlations:.2f}"
+
+
+def test_the_samples_of_a_batch_have_noise_of_their_own():
+    # x is 0 and so is the prediction: after the first step each row is its noise, times a number
+    seen, start = [], torch.zeros(6, 2000, dtype=torch.float64)
+    keep = lambda t, x: seen.append(x.clone())  # noqa: E731
+    ddim_sample_loop(no_noise, start, SCHEDULE, PATH, eta=1, generator=rng(), on_step=keep)
+    # 15 pairs of independent rows, each sqrt(1 / n) wide: 6 deviations are a false alarm in 30 million generators
+    worst = float(seen[0].corrcoef().fill_diagonal_(0).abs().max())
+    assert worst < 6 / 2000**0.5, f"the noise of two samples of a batch has correlation {worst:.2f}"
+
+
+def test_fresh_noise_needs_a_generator():
+    with pytest.raises(ValueError, match="generator"):
+        ddim_sample_loop(no_noise, normal(2, 3), SCHEDULE, PATH, eta=0.5)
+
+
+def test_a_small_eta_is_not_none():
+    x, pred, noise = normal(3), normal(3, seed=1), normal(3, seed=2)
+    drawn = ddim_step(x, 4, 2, pred, SCHEDULE, eta=0.02, noise=noise) - ddim_step(x, 4, 2, pred, SCHEDULE)
+    assert (drawn.abs() > 1e-4).all(), f"eta = 0.02 adds a little noise, not {drawn.tolist()}"
+
+
+def test_a_clip_of_0_leaves_nothing_of_the_guess():
+    x = normal(3)
+    got = ddim_step(x, 4, -1, normal(3, seed=1), SCHEDULE, clip=0)
+    expect_close(got, 0 * x, "0 is a bound like any other, and not the absence of one")
+
+
+def test_a_path_may_have_a_single_timestep():
+    x, path = normal(2, 3), torch.tensor([4])
+    expect_close(ddim_sample_loop(no_noise, x, SCHEDULE, path), x / math.sqrt(level(4)), "one step down to the sample")
+    expect_close(ddim_invert(no_noise, x, SCHEDULE, path), x * math.sqrt(level(4)), "one step up to the noise")
+
+
+def test_float32_samples_keep_the_digits_of_a_float64_schedule():
+    levels = torch.tensor([0.9999, 0.9998], dtype=torch.float64)
+    x, pred = torch.tensor([0.0]), torch.tensor([1.0])
+    exact = ddim_step(x.double(), 1, 0, pred.double(), levels).float()
+    law = "factors in float64, cast afterwards: 1 - 0.9998 has four digits in float32"
+    expect_close(ddim_step(x, 1, 0, pred, levels), exact, law, rtol=1e-6, atol=0)
+
+
+def test_no_gradient_is_recorded_and_the_callback_is_told_an_int():
+    network, recorded, told = torch.nn.Linear(3, 3).double(), [], []
+
+    def predict_noise(x, t):
+        recorded.append(torch.is_grad_enabled() or x.requires_grad)
+        return network(x)
+
+    ddim_sample_loop(predict_noise, normal(2, 3), SCHEDULE, PATH, on_step=lambda t, x: told.append(type(t)))
+    ddim_invert(predict_noise, normal(2, 3), SCHEDULE, PATH)
+    assert not any(recorded), "the network is called without recording a gradient, not detached afterwards"
+    assert set(told) == {int}, f"on_step is told t as an int, not {told[0].__name__}"
+
+
+def test_each_step_of_the_way_is_clipped():
+    def predict_noise(x, t):
+        return 0.3 * x + 0.1
+
+    seen = [normal(4, 3, seed=10) * 50]
+    keep = lambda t, x: seen.append(x.clone())  # noqa: E731
+    ddim_sample_loop(predict_noise, seen[0], SCHEDULE, PATH, clip=0.4, on_step=keep)
+    for t, t_prev, x, after in zip([6, 5, 3, 1], [5, 3, 1, -1], seen, seen[1:]):
+        expected = ddim_step(x, t, t_prev, predict_noise(x, t), SCHEDULE, clip=0.4)
+        expect_close(after, expected, f"clip reaches the step from t = {t}")
 
 
 def test_the_options_reach_every_step():

@@ -122,6 +122,35 @@ def test_a_step_agrees_with_the_definition(x, pred, noise, clip, large):
     expect_close(got, torch.tensor(expected, dtype=torch.float64).reshape(4, 2), "element by element")
 
 
+def test_a_clip_of_0_leaves_nothing_of_the_guess():
+    x, nothing = normal(3), torch.zeros(3, dtype=torch.float64)
+    _, _, of_x = coefficients(4, SCHEDULE.tolist())
+    got = p_sample(x, torch.full((3,), 4), nothing, SCHEDULE, noise=nothing, clip=0)
+    expect_close(got, of_x * x, "0 is a bound like any other, and not the absence of one")
+
+
+@pytest.mark.parametrize("at_0", [math.inf, math.nan, -1.0])
+def test_the_variance_at_0_does_not_matter(at_0):
+    variances, x = SCHEDULE.clone(), normal(2)
+    variances[0] = at_0
+    got = p_sample(x, torch.tensor([0, 0]), 0 * x, SCHEDULE, noise=x, variances=variances)
+    expect_close(got, x / math.sqrt(0.97), "at t = 0 nothing is added, whatever the variances")
+
+
+def test_fixed_large_variances_are_not_cut():
+    levels = torch.tensor([0.99999, 0.9, 0.00009], dtype=torch.float64)
+    expected = [1e-5, 1 - 0.9 / 0.99999, 0.9999]
+    expect_close(fixed_large_variances(levels), expected, "beta_t, however small or large", rtol=1e-9, atol=0)
+
+
+def test_float32_samples_keep_the_digits_of_a_float64_schedule():
+    levels, t = torch.tensor([0.9999, 0.9998], dtype=torch.float64), torch.tensor([1])
+    x, pred, noise = (torch.tensor([value]) for value in (1.0, 0.5, 0.25))
+    exact = p_sample(x.double(), t, pred.double(), levels, noise=noise.double())
+    law = "factors in float64, cast afterwards: 1 - 0.9998 has four digits in float32"
+    expect_close(p_sample(x, t, pred, levels, noise=noise), exact.float(), law, rtol=2e-6, atol=0)
+
+
 @pytest.mark.parametrize("shape", [(5,), (5, 1, 3), (5, 2, 3, 4)])
 def test_samples_have_any_rank_and_keep_their_dtype(shape):
     x, pred, noise, t = (
@@ -222,7 +251,7 @@ def test_gaussian_data_has_its_exact_mean_and_variance_at_every_timestep(large):
     seen, option = [], torch.tensor(variances, dtype=torch.float64) if large else None
     p_sample_loop(
         lambda x, t: DATA.predict_noise(x, t, SCHEDULE), normal(COUNT, 2, seed=3), SCHEDULE,
-        generator=rng(4), variances=option, on_step=lambda t, x: seen.append(x),
+        generator=rng(4), variances=option, on_step=lambda t, x: seen.append(x.clone()),
     )  # fmt: skip
     # Normal: the mean errs by sqrt(v / n), the variance by v sqrt(2 / n). 28 figures at 5 deviations each: a
     # false alarm in 60,000 generators, and this one is fixed. The two kinds of variance differ by 20
@@ -231,16 +260,16 @@ def test_gaussian_data_has_its_exact_mean_and_variance_at_every_timestep(large):
         exact = moments_by_recursion(float(DATA.mean()[axis]), float(DATA.covariance()[axis, axis]), variances)
         for t, x, (m, v) in zip(reversed(range(T)), seen, exact, strict=True):
             assert abs(x[:, axis].mean() - m) < 5 * math.sqrt(v / COUNT), (
-                f"mean after the step from t = {t}: {m:.4f} is exact"
+                f"mean {x[:, axis].mean():.4f} after the step from t = {t}: {m:.4f} is exact"
             )
             assert abs(x[:, axis].var() / v - 1) < 5 * math.sqrt(2 / COUNT), (
-                f"variance after t = {t}: {v:.4f} is exact"
+                f"variance {x[:, axis].var():.4f} after the step from t = {t}: {v:.4f} is exact"
             )
 
 
 def test_the_noise_of_every_step_and_element_is_fresh():
     seen = [normal(COUNT, 2, seed=5)]
-    p_sample_loop(no_noise, seen[0], SCHEDULE, generator=rng(6), on_step=lambda t, x: seen.append(x))
+    p_sample_loop(no_noise, seen[0], SCHEDULE, generator=rng(6), on_step=lambda t, x: seen.append(x.clone()))
     noises, levels = [], SCHEDULE.tolist()
     for t, before, after in zip(reversed(range(T)), seen, seen[1:]):
         _, of_guess, of_x = coefficients(t, levels)
@@ -251,6 +280,36 @@ def test_the_noise_of_every_step_and_element_is_fresh():
     # 91 pairs of independent columns, each sqrt(1 / n) wide: 6 deviations are a false alarm in 5 million
     # generators
     assert correlations < 6 / math.sqrt(COUNT), f"noise of two steps or elements has correlation {correlations:.2f}"
+
+
+def test_the_samples_of_a_batch_have_noise_of_their_own():
+    # x is 0 and so is the prediction: after the first step each row is its noise, times a number
+    seen = []
+    start = torch.zeros(6, 2000, dtype=torch.float64)
+    p_sample_loop(no_noise, start, SCHEDULE, generator=rng(), on_step=lambda t, x: seen.append(x.clone()))
+    # 15 pairs of independent rows, each sqrt(1 / n) wide: 6 deviations are a false alarm in 30 million generators
+    worst = float(seen[0].corrcoef().fill_diagonal_(0).abs().max())
+    assert worst < 6 / 2000**0.5, f"the noise of two samples of a batch has correlation {worst:.2f}"
+
+
+def test_the_generator_goes_on_from_call_to_call():
+    generator = rng()
+    first, second = (p_sample_loop(no_noise, normal(3, 2), SCHEDULE, generator=generator) for _ in range(2))
+    assert not torch.equal(first, second), "two batches from one generator are two different batches"
+
+
+def test_each_step_is_that_of_p_sample():
+    def predict_noise(x, t):
+        return 0.3 * x + 0.1 * t.double()[:, None]
+
+    seen, none = [normal(4, 3, seed=10) * 50], torch.zeros(T, dtype=torch.float64)
+    options = dict(variances=none, clip=0.4)
+    keep = lambda t, x: seen.append(x.clone())  # noqa: E731
+    p_sample_loop(predict_noise, seen[0], SCHEDULE, generator=rng(), on_step=keep, **options)
+    for step, x, after in zip(reversed(range(T)), seen, seen[1:]):
+        t = torch.full((4,), step)
+        expected = p_sample(x, t, predict_noise(x, t), SCHEDULE, noise=0 * x, **options)
+        expect_close(after, expected, f"variances and clip reach the step from t = {step}")
 
 
 def test_the_generator_alone_decides():
@@ -276,8 +335,16 @@ def test_the_options_reach_every_step():
 
 
 def test_no_gradient_is_recorded_and_the_dtype_is_kept():
-    network = torch.nn.Linear(2, 2)
-    got = p_sample_loop(lambda x, t: network(x), normal(3, 2, dtype=torch.float32), SCHEDULE, generator=rng())
+    network, recorded, told = torch.nn.Linear(2, 2), [], []
+
+    def predict_noise(x, t):
+        recorded.append(torch.is_grad_enabled() or x.requires_grad)
+        return network(x)
+
+    x_T = normal(3, 2, dtype=torch.float32)
+    got = p_sample_loop(predict_noise, x_T, SCHEDULE, generator=rng(), on_step=lambda t, x: told.append(type(t)))
+    assert not any(recorded), "the network is called without recording a gradient, not detached afterwards"
+    assert set(told) == {int}, f"on_step is told t as an int, not {told[0].__name__}"
     assert not got.requires_grad, "sampling records no gradient: a thousand steps of it would fill the memory"
     assert got.dtype == torch.float32, f"float32 noise gives float32 samples, not {got.dtype}"
 

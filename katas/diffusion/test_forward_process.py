@@ -152,3 +152,9 @@ def test_standing_laws(law):
     x_start, noise = torch.randn(2, 3, 2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     law(q_sample, x_start, torch.tensor([5, 0, 3]), noise, ALPHAS_CUMPROD)
     law(extract, ALPHAS_CUMPROD, torch.tensor([5, 0, 3]), x_start)
+
+
+def test_tiny_noise_is_not_lost():
+    levels = torch.tensor([1 - 1e-8], dtype=torch.float64)
+    got = q_sample(torch.zeros(1, 2), torch.tensor([0]), torch.ones(1, 2), levels)
+    expect_close(got, [[1e-4, 1e-4]], "sqrt(1e-8) of the noise: no floor under it", rtol=1e-6, atol=0)

@@ -217,6 +217,32 @@ def test_gradients_reach_the_model():
     gradients_are_right(loss_of_the_model, torch.tensor(0.7).double(), torch.tensor([0.2, -0.4]).double())
 
 
+def test_the_loss_keeps_the_dtype_of_the_samples_whatever_the_target_answers():
+    x_start, t = torch.ones(2, 3), torch.arange(2)
+
+    def in_float64(x_start, t, noise, alphas_cumprod):
+        return noise * alphas_cumprod[t][:, None]
+
+    for model, target in ((lambda x_t, t: x_t, in_float64), (lambda x_t, t: x_t.double(), noise_target)):
+        got = diffusion_loss(model, x_start, t, x_start, ALPHAS_CUMPROD, target=target).dtype
+        assert got == torch.float32, f"float32 samples and a float64 schedule: the loss is float32, not {got}"
+
+
+def test_an_answer_of_another_shape_is_refused_for_images_too():
+    x_start = torch.ones(2, 3, 4, 4)
+    with pytest.raises(ValueError, match="model"):
+        diffusion_loss(lambda x_t, t: x_t[..., :1], x_start, torch.arange(2), x_start, ALPHAS_CUMPROD)
+
+
+def test_pairs_of_timesteps_in_a_batch_are_independent():
+    generator = rng()
+    batches = torch.stack([sample_timesteps(4, 2, generator=generator) for _ in range(800)])
+    counts = (batches @ torch.tensor([8, 4, 2, 1])).bincount(minlength=16)
+    chi_squared = float(((counts - 50) ** 2 / 50).sum())
+    # 15 degrees of freedom: above 56 once in a million generators; if one timestep settles another, 800 and more
+    assert chi_squared < 56, f"each of the 16 batches of four comes 50 times of 800, not {counts.tolist()}"
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (1,), (4, 1), ()])
 def test_an_answer_of_another_shape_is_refused(shape):
     x_start = torch.ones(4)

@@ -175,3 +175,14 @@ def test_gradients_reach_the_samples(convert):
 def test_standing_laws(convert, law):
     x_t, other = torch.randn(2, 3, 2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     law(convert, x_t, torch.tensor([4, 0, 2]), other, ALPHAS_CUMPROD)
+
+
+@every_conversion
+def test_nothing_is_cut_at_the_far_ends(convert):
+    levels = [1 - 1e-9, 1e-12]
+    samples = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    case = known(*samples, [0, 1], levels)
+    given, wanted = CONVERSIONS[convert]
+    got = convert(case.x_t, case.t, getattr(case, given), torch.tensor(levels, dtype=torch.float64))
+    law = "no floor under sqrt(alphas_cumprod) or sqrt(1 - alphas_cumprod)"
+    expect_close(got, getattr(case, wanted), law, rtol=1e-5, atol=1e-5)

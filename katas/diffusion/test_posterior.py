@@ -181,3 +181,16 @@ def test_standing_laws(law):
     x_start, x_t = torch.randn(2, 3, 2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     law(q_posterior_mean_variance, x_start, x_t, torch.tensor([4, 0, 2]), ALPHAS_CUMPROD)
     law(posterior_variances, ALPHAS_CUMPROD)
+
+
+def test_extreme_betas_are_not_cut():
+    betas = [1e-8, 2e-8, 0.9999, 0.5]
+    levels, t = left_of(betas), torch.tensor([1, 2, 3])
+    zeros, ones = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    for x_start, x_t in ((zeros, ones), (ones, zeros)):
+        got = q_posterior_mean_variance(x_start, x_t, t, levels)
+        exact = [condition(betas, step, float(x_start[0]), float(x_t[0])) for step in (1, 2, 3)]
+        expect_close(got.mean, [mean for mean, _ in exact], "the mean by conditioning", rtol=1e-5, atol=0)
+    variances = [variance for _, variance in exact]
+    expect_close(got.variance, variances, "the variance by conditioning", rtol=1e-5, atol=0)
+    expect_close(got.log_variance, [math.log(v) for v in variances], "its logarithm", rtol=1e-6, atol=0)

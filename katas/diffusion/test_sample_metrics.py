@@ -307,3 +307,18 @@ def test_standing_laws(law):
     for metric in METRICS:
         law(measure, metric, randn(3, 2), randn(5, 2, seed=1))
     law(frechet_distance, *gaussian(3, 1), *gaussian(3, 2))
+
+
+def test_tiny_variances_count():
+    first, second = (torch.diag(torch.tensor([1.0, v], dtype=torch.float64)) for v in (1e-8, 4e-8))
+    mean = torch.zeros(2, dtype=torch.float64)
+    got = frechet_distance(mean, first, mean, second)
+    expect_close(got, 1e-8, "(1e-4 - 2e-4)²: no direction is dropped for being narrow", rtol=1e-3, atol=0)
+
+
+def test_every_pair_counts_in_large_sets_too():
+    x, y = randn(300, 2), randn(1200, 2, seed=1)
+    d_xy, d_xx, d_yy = (
+        torch.from_numpy(scipy.spatial.distance.cdist(a.numpy(), b.numpy())).mean() for a, b in ((x, y), (x, x), (y, y))
+    )
+    expect_close(energy_distance(x, y), 2 * d_xy - d_xx - d_yy, "means over all pairs", **HALF_THE_DIGITS)

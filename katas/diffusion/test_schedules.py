@@ -204,3 +204,14 @@ def test_a_schedule_without_timesteps_is_refused(schedule, T):
 @pytest.mark.parametrize("law", STANDING_LAWS)
 def test_standing_laws(law, function):
     law(function, torch.tensor([0.1, 0.35, 0.2, 0.6], dtype=torch.float64))
+
+
+def test_no_value_is_cut_where_no_cut_is_promised():
+    levels = torch.tensor([0.9999, 1 - 1e-9, 1e-12], dtype=torch.float64)
+    expected = [level / (1 - level) for level in levels.tolist()]
+    # 1 - (1 - 1e-9) has seven digits left in float64, and another way to the same ratio has other ones
+    expect_close(snr(levels), expected, "the ratio, however large or small", rtol=1e-6, atol=0)
+    got = alphas_cumprod(torch.full((5,), 0.999, dtype=torch.float64))
+    expect_close(got, [1e-3, 1e-6, 1e-9, 1e-12, 1e-15], "the product, however small", rtol=1e-9, atol=0)
+    got = linear_beta_schedule(3, beta_start=1e-9, beta_end=3e-9)
+    expect_close(got, [1e-6 / 3, 2e-6 / 3, 1e-6], "betas, however small", rtol=1e-9, atol=0)

@@ -113,3 +113,23 @@ def test_a_dim_without_room_for_a_wave_is_refused(dim):
 @pytest.mark.parametrize("law", STANDING_LAWS)
 def test_standing_laws(law):
     law(timestep_embedding, torch.tensor([0, 17.5, 999], dtype=torch.float64), 7)
+
+
+def test_late_timesteps_keep_their_digits():
+    got = timestep_embedding(torch.tensor([3999, 40_001]), 2)
+    expected = [[math.cos(t), math.sin(t)] for t in (3999, 40_001)]
+    expect_close(got, expected, "integers are computed in float32, which float16 is not", rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_stays_half_precision(dtype):
+    got = timestep_embedding(torch.tensor([3.0], dtype=dtype), 4).dtype
+    assert got == dtype, f"the result has the dtype of t, {dtype}, not {got}"
+
+
+def test_a_call_in_float32_does_not_spoil_one_in_float64():
+    t = torch.tensor([1.0, 700.0])
+    timestep_embedding(t, 46, max_period=777)
+    expected = embedding_by_definition(t, 46, 777)
+    got = timestep_embedding(t.double(), 46, max_period=777)
+    expect_close(got, expected, "frequencies that are kept must be kept by dtype", rtol=0, atol=1e-9)

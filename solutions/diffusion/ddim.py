@@ -50,7 +50,8 @@ def ddim_step(
     the cut x_start, so that both still explain x_t. eta = 0 is deterministic, needs no `noise`, and may also
     go to a later timestep (`t_prev` > t; from t = -1 too, without `clip`); eta = 1 has the mean and the
     variance of DDPM's step. Rounding, in a float32 schedule too, never makes the root of a negative number.
-    The result has the dtype of `x_t`, whatever that of `alphas_cumprod`. An `eta` other than 0 without
+    The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; every factor is computed in the dtype of
+    `alphas_cumprod` and cast afterwards. An `eta` other than 0 without
     `noise` is refused with a ValueError that names `noise`.
 
     Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), equations 12 and 16. Their
@@ -90,9 +91,11 @@ def ddim_sample_loop(
     the list, and from the last of them to the clean sample.
 
     `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). For eta other than 0 the
-    fresh noise of each step comes from `generator` alone. After each step `on_step(t, x)` is called with the
+    fresh noise of each step comes from `generator` alone; without one a ValueError names `generator`. After each step `on_step(t, x)` is called with the
     t it started from, as an int, and the sample it led to. No gradient is recorded.
     """
+    if eta != 0 and generator is None:
+        raise ValueError(f"generator is needed for eta = {eta}")
     x = x_T
     path = [*timesteps.tolist(), -1]
     for t, t_prev in zip(path[:-1], path[1:]):  # a recurrence: every step starts from the one before
@@ -116,10 +119,11 @@ def ddim_invert(
     """The deterministic path the other way: from clean samples to the noise from which `ddim_sample_loop`
     leads back to them.
 
-    Visits the falling `timesteps` from the last to the first. A step from x at timestep t up to t_next uses
-    the noise predicted for x at t; the clean samples are treated as x at the last of `timesteps`, the least
-    noisy one, for which `predict_noise` is called twice. The round trip is exact only in the limit of many
-    steps.
+    Visits the falling `timesteps` from the last to the first. The first step leads from the clean samples
+    (timestep -1) to the last of `timesteps`, the least noisy one, with the noise predicted for the clean samples
+    at that timestep. Every further step, from x at timestep t up to t_next, uses the noise predicted for x at t;
+    at the first of `timesteps`, where the path ends, none is predicted. The round trip is exact only in the
+    limit of many steps.
 
     Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502).
     """

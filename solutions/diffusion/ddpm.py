@@ -41,7 +41,8 @@ def p_sample(
     `pred_noise` gives a guess of the clean sample, which with `clip` is cut to [-clip, clip], element by
     element. The result is the mean of q(x_(t-1) | x_t, x_start) at that guess, plus `noise` times the square
     root of `variances[t]` (None: those of `posterior_variances`). At t = 0 nothing is added, whatever the
-    variances: the result is the guess.
+    variances: the result is the guess. The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; every
+    factor is computed in the dtype of `alphas_cumprod` and cast afterwards. There are at least two timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), algorithm 2.
     """
@@ -52,7 +53,8 @@ def p_sample(
         x_start = x_start.clamp(-clip, clip)
     mean = q_posterior_mean_variance(x_start, x_t, t, alphas_cumprod).mean
     not_last = (t > 0).reshape(-1, *[1] * (x_t.dim() - 1))
-    return mean + not_last * extract(variances, t, x_t).sqrt() * noise
+    # Chosen, not multiplied by 0: whatever the variance at t = 0 is, its root may be NaN.
+    return torch.where(not_last, mean + extract(variances, t, x_t).sqrt() * noise, mean)
 
 
 @torch.no_grad()

@@ -76,8 +76,8 @@ def diffusion_loss(
     x_t is `q_sample` of the clean samples with this noise; the model is called once, with the whole batch.
     What it should answer is `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or
     any function with the same arguments. With `weights`, one number a timestep, the loss of a sample is
-    multiplied by the weight of its t. The loss has the dtype of `x_start`, whatever that of `alphas_cumprod`
-    and `weights`; its mean over the batch is what is trained on. Gradients flow to the model. Raises a
+    multiplied by the weight of its t. The loss has the dtype of `x_start`, whatever that of `alphas_cumprod`,
+    of `weights`, and of what model and target answer; its mean over the batch is what is trained on. Gradients flow to the model. Raises a
     ValueError that names `model` if its answer has another shape than the samples: it would broadcast.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), the simplified objective.
@@ -86,6 +86,7 @@ def diffusion_loss(
     if prediction.shape != x_start.shape:
         shapes = f"{tuple(x_start.shape)}, got {tuple(prediction.shape)}"
         raise ValueError(f"model must answer in the shape of the samples, {shapes}")
-    squared_error = (prediction - target(x_start, t, noise, alphas_cumprod)) ** 2
+    wanted = target(x_start, t, noise, alphas_cumprod).to(x_start.dtype)
+    squared_error = (prediction.to(x_start.dtype) - wanted) ** 2
     loss = squared_error.reshape(len(t), -1).mean(dim=1)
     return loss if weights is None else loss * weights[t].to(loss.dtype)

@@ -50,6 +50,8 @@ def ddim_sample_loop(
     clip: float | int | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Float[Tensor, "B *shape"]:
+    if eta and generator is None:
+        raise ValueError("eta other than 0 needs a generator")
     x = x_T.clone()
     with torch.no_grad():
         for i in range(len(timesteps)):

@@ -280,6 +280,34 @@ MISTAKES = [
         why="A graph over all steps fills the memory and serves nobody.",
         caught_by="test_no_gradient_is_recorded",
     ),
+    Mistake(
+        name="small_eta_taken_for_none",
+        find="    if eta == 0:\n",
+        replace="    if eta < 0.05:\n",
+        why="A small eta adds a little noise; only 0 adds none.",
+        caught_by="test_a_small_eta_is_not_none",
+    ),
+    Mistake(
+        name="global_noise_without_a_generator",
+        find='    if eta != 0 and generator is None:\n        raise ValueError(f"generator is needed for eta = {eta}")\n',
+        replace='',
+        why='Without a generator torch draws from the global one, and the run cannot be repeated.',
+        caught_by="test_fresh_noise_needs_a_generator",
+    ),
+    Mistake(
+        name="schedule_cast_first",
+        find="    levels = torch.cat((alphas_cumprod, alphas_cumprod.new_ones(1)))",
+        replace="    alphas_cumprod = alphas_cumprod.to(x_t.dtype)\n    levels = torch.cat((alphas_cumprod, alphas_cumprod.new_ones(1)))",
+        why="1 - alphas_cumprod is tiny at the first timesteps: in float32 it keeps four digits.",
+        caught_by="test_float32_samples_keep_the_digits_of_a_float64_schedule",
+    ),
+    Mistake(
+        name="timesteps_by_floating_point",
+        find="    return num_timesteps * left // num_steps - 1\n",
+        replace="    return (num_timesteps / num_steps * left).long() - 1\n",
+        why="In floating point a quotient that is whole may come out a little less, and is then rounded down by one.",
+        caught_by="test_timesteps_agree_with_the_definition",
+    ),
 ]
 
 _INT = "an int is filled in as int64 anyway"

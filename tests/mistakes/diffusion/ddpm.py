@@ -2,7 +2,7 @@
 
 from tests.mistakes import Mistake
 
-RETURN = "return mean + not_last * extract(variances, t, x_t).sqrt() * noise"
+RETURN = "return torch.where(not_last, mean + extract(variances, t, x_t).sqrt() * noise, mean)"
 NOISE = "noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)"
 LOOP = "for step in reversed(range(len(alphas_cumprod))):"
 CLIP = "x_start = x_start.clamp(-clip, clip)"
@@ -201,6 +201,48 @@ MISTAKES = [
         replace="",
         why="A graph over a thousand steps fills the memory and serves nobody.",
         caught_by="test_no_gradient_is_recorded_and_the_dtype_is_kept",
+    ),
+    Mistake(
+        name="clip_of_0_taken_for_none",
+        find="    if clip is not None:\n",
+        replace="    if clip:\n",
+        why="0 is false in Python, and a bound all the same.",
+        caught_by="test_a_clip_of_0_leaves_nothing_of_the_guess",
+    ),
+    Mistake(
+        name="noise_at_0_multiplied_away",
+        find="return torch.where(not_last, mean + extract(variances, t, x_t).sqrt() * noise, mean)",
+        replace="return mean + not_last * extract(variances, t, x_t).sqrt() * noise",
+        why="0 times NaN is NaN: what must not count has to be left out, not multiplied by 0.",
+        caught_by="test_the_variance_at_0_does_not_matter",
+    ),
+    Mistake(
+        name="schedule_cast_first",
+        find="    if variances is None:\n",
+        replace="    alphas_cumprod = alphas_cumprod.to(x_t.dtype)\n    if variances is None:\n",
+        why="1 - alphas_cumprod is tiny at the first timesteps: in float32 it keeps four digits.",
+        caught_by="test_float32_samples_keep_the_digits_of_a_float64_schedule",
+    ),
+    Mistake(
+        name="clipped_at_the_last_step_alone",
+        find="variances=variances, clip=clip)",
+        replace="variances=variances, clip=clip if step == 0 else None)",
+        why="Every guess on the way is cut, or the way leads through guesses that no image has.",
+        caught_by="test_each_step_is_that_of_p_sample",
+    ),
+    Mistake(
+        name="callback_told_a_tensor",
+        find="on_step(step, x)",
+        replace="on_step(torch.tensor(step), x)",
+        why="The docstring promises an int; a tensor is no key of a dictionary of timesteps.",
+        caught_by="test_no_gradient_is_recorded_and_the_dtype_is_kept",
+    ),
+    Mistake(
+        name="generator_starts_again_at_each_call",
+        find="    x = x_T\n",
+        replace="    x = x_T\n    generator.manual_seed(generator.initial_seed())\n",
+        why="The second batch would be made of the same noise as the first.",
+        caught_by="test_the_generator_goes_on_from_call_to_call",
     ),
 ]
 

@@ -133,4 +133,11 @@ MISTAKES = [
         why="The noise is also the target of the training: it must not be overwritten.",
         caught_by="test_standing_laws",
     ),
+    Mistake(
+        name="noise_with_a_floor",
+        find="(1 - alphas_cumprod).sqrt()\n",
+        replace="(1 - alphas_cumprod).clamp(min=1e-5).sqrt()\n",
+        why="A floor adds noise where the schedule has almost none.",
+        caught_by="test_tiny_noise_is_not_lost",
+    ),
 ]

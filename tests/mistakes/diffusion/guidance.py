@@ -177,6 +177,13 @@ MISTAKES = [
         why="fill_ overwrites the caller's labels, so that both halves ask without one.",
         caught_by="test_standing_laws",
     ),
+    Mistake(
+        name="probability_on_a_grid",
+        find="dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < drop_probability",
+        replace="dropped = torch.randint(100, labels.shape, generator=generator, device=labels.device) < 100 * drop_probability",
+        why="Draws in steps of a hundredth round the probability up to the next one.",
+        caught_by="test_a_small_probability_is_not_rounded",
+    ),
 ]
 
 EQUIVALENT = {

@@ -160,4 +160,11 @@ MISTAKES = [
         why="Numbers of shape (B,) meet the last axis of the samples, not the batch.",
         caught_by="test_conversions_agree_with_the_definition",
     ),
+    Mistake(
+        name="noise_with_a_floor",
+        find="extract((1 - alphas_cumprod).sqrt(), t, x_t)",
+        replace="extract((1 - alphas_cumprod).clamp(min=1e-4).sqrt(), t, x_t)",
+        why="A floor under what one divides by makes the first timesteps wrong instead of finite: they were finite.",
+        caught_by="test_nothing_is_cut_at_the_far_ends",
+    ),
 ]

@@ -221,4 +221,11 @@ MISTAKES = [
         why="Zero timesteps end in a division by zero that does not say what is wrong.",
         caught_by="test_a_schedule_without_timesteps_is_refused",
     ),
+    Mistake(
+        name="ratio_with_a_floor",
+        find="    return alphas_cumprod / (1 - alphas_cumprod)\n",
+        replace="    return alphas_cumprod / (1 - alphas_cumprod).clamp(min=1e-8)\n",
+        why="A floor under the noise caps the ratio where there is the least noise.",
+        caught_by="test_no_value_is_cut_where_no_cut_is_promised",
+    ),
 ]

@@ -139,4 +139,11 @@ MISTAKES = [
         why="dim = 1 has no room for a wave: the embedding would be a zero for every timestep.",
         caught_by="test_a_dim_without_room_for_a_wave_is_refused",
     ),
+    Mistake(
+        name="integers_in_half_precision",
+        find="t = t if t.is_floating_point() else t.float()",
+        replace="t = t if t.is_floating_point() else t.half().float()",
+        why="float16 counts in twos beyond 2048.",
+        caught_by="test_late_timesteps_keep_their_digits",
+    ),
 ]
