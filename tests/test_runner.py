@@ -99,6 +99,14 @@ def test_a_wrong_type_is_told_from_the_annotations(toy):
     result.stdout.fnmatch_lines(["  a wrong shape, dtype or type", "*double returned*'4.0'*", "*its signature says*float*"])
 
 
+def test_a_wrong_type_inside_a_property_is_told_too(toy):
+    helper = "\n\ndef _sum(x: float, y: float) -> float:\n    return x + y\n"
+    toy.kata("first", RIGHT_ADD.replace("return x + y", "return _sum(x, int(y))") + helper)
+    result = toy.pytest("katas/toy/test_first.py")
+    assert text_of(result).count("a wrong shape, dtype or type") == 2 and "hidden state" not in text_of(result)
+    result.stdout.fnmatch_lines(["✘ the order does not matter", "*_sum was given*", "*its signature says float*"])
+
+
 @pytest.mark.parametrize(
     "body, told",
     [

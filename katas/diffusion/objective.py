@@ -76,8 +76,9 @@ def diffusion_loss(
     What it should answer is `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or
     any function with the same arguments. With `weights`, one number a timestep, the loss of a sample is
     multiplied by the weight of its t. The loss has the dtype of `x_start`, whatever that of `alphas_cumprod`,
-    of `weights`, and of what model and target answer; its mean over the batch is what is trained on. Gradients flow to the model. Raises a
-    ValueError that names `model` if its answer has another shape than the samples: it would broadcast.
+    of `weights`, and of what model and target answer; its mean over the batch is what is trained on. Gradients
+    flow to the model. Raises a ValueError that names `model` if its answer has another shape than the samples: it
+    would broadcast.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), the simplified objective.
     """

@@ -110,6 +110,9 @@ def message_of(error: BaseException, kata_frames: list[Place]) -> str:
     if name == "TypeCheckError":
         return wrong_type(str(error))
     if name == "Flaky" or name == "FlakyFailure":
+        for each in getattr(error, "exceptions", ()):  # a type error inside a property never looks the same twice
+            if type(each).__name__ == "TypeCheckError":
+                return wrong_type(str(each))
         return f"the result changed between two calls with the same input: is there hidden state or randomness?\n{error}"
     if isinstance(error, AssertionError) or name == "Failed":
         lines = [line for line in str(error).strip().splitlines() if not MACHINERY.search(line)]

@@ -91,8 +91,9 @@ def ddim_sample_loop(
     the list, and from the last of them to the clean sample.
 
     `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). For eta other than 0 the
-    fresh noise of each step comes from `generator` alone; without one a ValueError names `generator`. After each step `on_step(t, x)` is called with the
-    t it started from, as an int, and the sample it led to. No gradient is recorded.
+    fresh noise of each step comes from `generator` alone; without one a ValueError names `generator`. After each
+    step `on_step(t, x)` is called with the t it started from, as an int, and the sample it led to. No gradient is
+    recorded.
     """
     if eta != 0 and generator is None:
         raise ValueError(f"generator is needed for eta = {eta}")
