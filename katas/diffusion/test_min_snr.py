@@ -109,3 +109,16 @@ def test_a_gamma_that_is_not_positive_is_refused(weight, gamma):
 @pytest.mark.parametrize("law", STANDING_LAWS)
 def test_standing_laws(law, weight):
     law(weight, torch.tensor([0.1, 3, 40, 1200], dtype=torch.float64), gamma=2.5)
+
+
+@pytest.mark.parametrize("gamma", [0.01, 5, 1000])
+def test_neither_ratio_nor_gamma_is_cut_elsewhere(gamma):
+    snr = torch.tensor([1e-9, 0.02, 5000.0, 1e6], dtype=torch.float64)
+    least = [min(ratio, gamma) for ratio in snr.tolist()]
+    expected = {
+        min_snr_noise_weight: [least[i] / ratio for i, ratio in enumerate(snr.tolist())],
+        min_snr_x_start_weight: least,
+        min_snr_v_weight: [least[i] / (ratio + 1) for i, ratio in enumerate(snr.tolist())],
+    }
+    for weight, wanted in expected.items():
+        expect_close(weight(snr, gamma=gamma), wanted, f"{weight.__name__}: min(SNR, gamma) alone", rtol=1e-6, atol=0)

@@ -119,4 +119,11 @@ MISTAKES = [
         why="A negative gamma would reward errors.",
         caught_by="test_a_gamma_that_is_not_positive_is_refused",
     ),
+    Mistake(
+        name="ratio_with_a_floor",
+        find="return torch.clamp(gamma / snr, max=1)",
+        replace="return torch.clamp(gamma / snr.clamp(min=0.3), max=1)",
+        why="A floor under the ratio changes the weight wherever gamma is small.",
+        caught_by="test_neither_ratio_nor_gamma_is_cut_elsewhere",
+    ),
 ]
