@@ -69,8 +69,9 @@ def frechet_distance(
 
     The squared Wasserstein-2 distance of two Gaussians; of the features of two sets of images, it is what FID
     measures. Covariances are symmetric, and may be singular (fewer images than features): the result is right
-    there, too, and never NaN. It is 0 up to rounding for equal Gaussians. Compute in float64: for singular
-    covariances rounding costs up to the square root of the dtype's precision, for each dimension.
+    there, too, and never NaN. It is 0 up to rounding for equal Gaussians. The result has the dtype of
+    the arguments, which should be float64: for singular covariances rounding costs up to the square root of the
+    dtype's precision, for each dimension.
 
     Source: Dowson & Landau, The Fréchet distance between multivariate normal distributions (1982); Heusel et
     al., GANs Trained by a Two Time-Scale Update Rule (arXiv 1706.08500).
