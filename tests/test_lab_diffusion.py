@@ -1,6 +1,7 @@
 """The given instruments of diffusion: exact Gaussians, densities, digits, the judge, the network for points, pictures."""
 
 import math
+import urllib.error
 
 import pytest
 import torch
@@ -103,6 +104,16 @@ def test_missing_and_damaged_mnist_say_what_to_do(tmp_path):
     with pytest.raises(DataError, match="incomplete or damaged") as raised:
         mnist(tmp_path, "train")
     assert not isinstance(raised.value, DataMissing), "damaged data is no reason to skip"
+
+
+def test_mnist_that_cannot_be_fetched_says_so(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(DataError, match="could not be fetched(?s:.*)Network is unreachable") as raised:
+        mnist(tmp_path, "train", download=True)
+    assert not isinstance(raised.value, DataMissing) and "--download" not in str(raised.value)
 
 
 # --- the judge ---

@@ -130,16 +130,19 @@ def test_a_crowd_is_cut_on_all_sides(min_visibility):
 
 
 def test_a_box_that_is_wholly_visible_stays_however_its_coordinates_are_rounded():
-    # Areas of thirds and sevenths are rounded: compared across precisions, half of the boxes lose a little.
+    # Areas of such boxes are rounded in float32: compared with areas in float64, many come out a little short.
     generator = torch.Generator().manual_seed(0)
     corners = 20 + 3 * torch.rand(200, 2, generator=generator)
     boxes = torch.cat([corners, corners + 0.01 + 5 * torch.rand(200, 2, generator=generator)], dim=1)
-    labels = torch.arange(200)
+    image, labels, num_whole = paint(36, 36, NO_BOXES), torch.arange(200), 0
     for seed in range(8):
-        got = crop_with_seed(torch.zeros(1, 36, 36), boxes, labels, (16, 16), seed, min_visibility=1)
-        left, top = (boxes[got.labels] - got.boxes)[0, :2].round().tolist() if len(got.labels) else (0, 0)
+        got = crop_with_seed(image, boxes, labels, (16, 16), seed, min_visibility=1)
+        top, left = got.image[:2, 0, 0].tolist()  # the first two channels tell every pixel's place
         inside = (boxes >= torch.tensor([left, top] * 2)) & (boxes <= torch.tensor([left + 16, top + 16] * 2))
-        expect_equal(got.labels, labels[inside.all(dim=1)], "at min_visibility 1 exactly the wholly visible ones stay")
+        whole = inside.all(dim=1)
+        expect_equal(got.labels, labels[whole], "at min_visibility 1 exactly the wholly visible ones stay")
+        num_whole += int(whole.sum())
+    assert num_whole > 0, "eight windows, and none has a box in it: all positions are equally likely"
 
 
 def test_a_box_smaller_than_a_pixel_is_judged_by_its_own_area():

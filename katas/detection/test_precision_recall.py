@@ -273,9 +273,11 @@ def test_a_class_without_objects_to_find_does_not_appear():
 def test_a_number_of_objects_that_cannot_be_is_rejected(num_positives):
     with pytest.raises(ValueError, match="num_positives"):
         precision_recall_curve(SCORES, CORRECT, num_positives)
-    if num_positives <= 0:
-        with pytest.raises(ValueError, match="num_positives"):
-            precision_recall_curve(SCORES, torch.zeros_like(CORRECT), num_positives)
+
+
+def test_without_objects_to_find_there_is_no_curve_even_if_nothing_is_correct():
+    with pytest.raises(ValueError, match="num_positives"):
+        precision_recall_curve(SCORES, torch.zeros_like(CORRECT), 0)
 
 
 @pytest.mark.parametrize("iou_threshold", [0, -0.5, 1.5, 50])

@@ -59,10 +59,9 @@ def test_timesteps_fall_evenly_from_the_last():
 
 
 @given(st.integers(1, 1000).flatmap(lambda count: st.tuples(st.just(count), st.integers(1, count))))
-@example((100, 97)).via("in float32 the first would be 98")
-@example((250, 15)).via("in float32 the first would be 248")
-@example((50, 22)).via("an even spacing rounded down is another")
-@example((15, 11)).via("15 / 11, times 11, is less than 15")
+@example((15, 11)).via("int((S - i) * (T / S)) - 1 is wrong here")
+@example((26, 22)).via("linspace(T, T / S, S), and arange(S, 0, -1) * (T / S) in float32, rounded down, are wrong here")
+@example((30, 22)).via("linspace(T, 0, S + 1)[:-1], rounded down, is wrong here")
 def test_timesteps_agree_with_the_definition(timesteps_and_steps):
     num_timesteps, num_steps = timesteps_and_steps
     expected = [num_timesteps * (num_steps - i) // num_steps - 1 for i in range(num_steps)]

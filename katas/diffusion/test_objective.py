@@ -228,6 +228,23 @@ def test_the_loss_keeps_the_dtype_of_the_samples_whatever_the_target_answers():
         assert got == torch.float32, f"float32 samples and a float64 schedule: the loss is float32, not {got}"
 
 
+def test_the_schedule_is_used_and_handed_on_as_it_is():
+    seen, handed = [], []
+
+    def target(x_start, t, noise, alphas_cumprod):
+        handed.append(alphas_cumprod.dtype)
+        return noise
+
+    def model(x_t, t):
+        seen.append(x_t)
+        return x_t
+
+    diffusion_loss(model, torch.zeros(1, 1), torch.tensor([0]), torch.ones(1, 1), ALPHAS_CUMPROD, target=target)
+    law = "sqrt(1 - alphas_cumprod) in float64, cast afterwards"
+    expect_close(seen[0], (1 - ALPHAS_CUMPROD[:1, None]).sqrt().float(), law, rtol=1e-6, atol=0)
+    assert handed == [torch.float64], f"the target is given the schedule as it came, in float64, not {handed}"
+
+
 def test_an_answer_of_another_shape_is_refused_for_images_too():
     x_start = torch.ones(2, 3, 4, 4)
     with pytest.raises(ValueError, match="model"):

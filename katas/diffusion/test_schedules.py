@@ -215,3 +215,13 @@ def test_no_value_is_cut_where_no_cut_is_promised():
     expect_close(got, [1e-3, 1e-6, 1e-9, 1e-12, 1e-15], "the product, however small", rtol=1e-9, atol=0)
     got = linear_beta_schedule(3, beta_start=1e-9, beta_end=3e-9)
     expect_close(got, [1e-6 / 3, 2e-6 / 3, 1e-6], "betas, however small", rtol=1e-9, atol=0)
+
+
+def test_the_first_betas_of_a_steep_sigmoid_are_tiny():
+    got = sigmoid_beta_schedule(10, tau=0.2)[:2]
+    expect_close(got, sigmoid_by_definition(10, -3, 3, 0.2)[:2], "no floor under the betas", rtol=1e-6, atol=0)
+
+
+def test_a_sigmoid_may_start_above_0():
+    got = sigmoid_beta_schedule(5, start=1, end=4)
+    expect_close(got, sigmoid_by_definition(5, 1, 4), "from start to end, both above 0", rtol=1e-9, atol=1e-12)

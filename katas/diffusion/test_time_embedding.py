@@ -115,6 +115,11 @@ def test_standing_laws(law):
     law(timestep_embedding, torch.tensor([0, 17.5, 999], dtype=torch.float64), 7)
 
 
+def test_a_wide_embedding_is_made_like_a_narrow_one():
+    t = torch.tensor([70.0], dtype=torch.float64)
+    expect_close(timestep_embedding(t, 129), embedding_by_definition(t, 129), "64 frequencies, and a column of 0")
+
+
 def test_late_timesteps_keep_their_digits():
     got = timestep_embedding(torch.tensor([3999, 40_001]), 2)
     expected = [[math.cos(t), math.sin(t)] for t in (3999, 40_001)]

@@ -136,9 +136,10 @@ def test_samples_and_timesteps_are_drawn_evenly_and_independently():
 def test_samples_are_drawn_with_replacement():
     _, watch, _ = trained(30, batch_size=10)
     repeats = sum(10 - len(x_start[:, 0].unique()) for x_start, _, _ in watch.asked) / 30
-    # 10 draws of 10 samples leave 10 · 0.9¹⁰ = 3.49 of them out, with a deviation of 0.98; of the mean of 30 it is 0.18, and
-    # 1 is above 5 deviations: a false alarm in two million generators. Without replacement: 0.
-    assert 2.5 < repeats < 4.5, f"with replacement, 3.5 of 10 draws hit a sample that the batch has already, not {repeats:.1f}"
+    # 10 draws of 10 samples leave 10 · 0.9¹⁰ = 3.49 of them out, with a deviation of 1.00; of the mean of 30 it is
+    # 0.18, and 1 is above 5 deviations: a false alarm in two million generators. Without replacement: 0.
+    told = "with replacement, 3.5 of 10 draws hit a sample that the batch has already"
+    assert 2.5 < repeats < 4.5, f"{told}, not {repeats:.1f}"
 
 
 def test_each_sample_has_a_timestep_and_a_noise_of_its_own():
@@ -146,6 +147,19 @@ def test_each_sample_has_a_timestep_and_a_noise_of_its_own():
     _, t, noise = watch.asked[0]
     assert len(noise.abs().unique(dim=0)) == 512, "the same noise, or its mirror image, for two samples"
     assert len((t[::2] + t[1::2]).unique()) > T // 2, "timesteps come in pairs that mirror each other"
+
+
+def test_samples_in_float64_are_trained_in_float64():
+    model, kinds = Linear().double(), []
+
+    def target(x_start, t, noise, alphas_cumprod):
+        kinds.extend((x_start.dtype, noise.dtype))
+        return noise
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    train_diffusion(model, SAMPLES.double(), SCHEDULE, optimizer, steps=1, generator=rng(), target=target)
+    kinds.append(model.calls[0][0].dtype)
+    assert set(kinds) == {torch.float64}, f"samples, noise and what the model sees: {kinds}"
 
 
 def test_the_generator_goes_on_where_it_is():
@@ -514,10 +528,20 @@ def test_a_run_that_is_killed_while_saving_keeps_its_last_checkpoint(tmp_path, m
     assert loaded(file, run, moment) == 4, "what a killed run left behind does not hinder the next one"
 
 
-def test_saving_leaves_the_checkpoint_and_nothing_else(tmp_path):
+def test_the_file_is_written_beside_the_old_one_and_nothing_else_is_left(tmp_path, monkeypatch):
+    origins = []
+    for name in ("replace", "rename"):  # every way to move a file comes down to one of them
+
+        def spy(source, *args, move=getattr(os, name), **kwargs):
+            origins.append(pathlib.Path(source).resolve().parent)
+            return move(source, *args, **kwargs)
+
+        replaced(monkeypatch, os, name, spy)
     save_checkpoint(tmp_path / "run.pt", step=2, **a_run())
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["run.pt"], f"the file is written beside the other and moved over it; left in the folder: {left}"
+    assert left == ["run.pt"], f"left in the folder: {left}"
+    told = "from another folder, perhaps of another disk, a move may be a copy, and stop half-way"
+    assert origins and set(origins) == {tmp_path.resolve()}, f"moved from {[str(o) for o in origins]}: {told}"
 
 
 # --- the light twin of the full check -------------------------------------------------------------------------------

@@ -154,6 +154,15 @@ def test_an_untrained_network_predicts_0():
     expect_close(got, torch.zeros(3, 2, 7, 5).double(), "the last convolution starts at 0")
 
 
+def test_the_last_convolution_and_the_norm_before_it():
+    net = small_unet()
+    assert isinstance(getattr(net, "conv_out", None), nn.Conv2d), "the last convolution is called conv_out"
+    blocks = [module for module in net.modules() if isinstance(module, ResBlock | SelfAttention2d)]
+    inside = {norm for block in blocks for norm in block.modules()}
+    outside = [module for module in net.modules() if isinstance(module, nn.GroupNorm) and module not in inside]
+    assert outside, "there is no GroupNorm but those of the blocks: one comes before the last convolution"
+
+
 def test_timestep_and_label_reach_the_prediction():
     net, x = small_unet(), normal(1, 2, 7, 5).expand(3, -1, -1, -1)
     by_time, by_label = net(x, T, LABELS[[0, 0, 0]]), net(x, T[[1, 1, 1]], LABELS)
@@ -221,6 +230,31 @@ def test_fractional_timesteps_are_no_whole_ones():
     assert apart > 1e-4, f"half a timestep later the prediction is the same: difference {apart}"
 
 
+def told_at(net, t):
+    """What the first block is told at these timesteps, one row for each."""
+    told = []
+    first = next(module for module in net.modules() if isinstance(module, ResBlock))
+    keep = lambda module, args, named: told.append(embedding_among(args, named))  # noqa: E731
+    handle = first.register_forward_pre_hook(keep, with_kwargs=True)
+    net(normal(len(t), 2, 4, 4), t)
+    handle.remove()
+    return told[0]
+
+
+def test_neighbouring_timesteps_are_told_apart():
+    near, next_to_it, far = told_at(small_unet(), torch.tensor([17, 18, 900]))
+    ratio = float((near - next_to_it).norm() / (near - far).norm())
+    # right code of two kinds, twenty starts each: 0.17 to 0.53; with t / 1000 in place of t: 0.0009 to 0.0014
+    assert ratio > 0.03, f"t = 17 and 18 differ by {ratio:.4f} of what 17 and 900 do: is t itself embedded?"
+
+
+def test_the_embedding_is_no_linear_map_of_the_sinusoids():
+    told = told_at(small_unet(), torch.arange(0, 1000, 10))
+    # eight sinusoids: whatever is linear in them spans eight directions, however many layers it has
+    rank = int(torch.linalg.matrix_rank(told - told.mean(dim=0), rtol=1e-9))
+    assert rank > 8, f"what blocks are told spans {rank} directions: two layers want a nonlinearity between them"
+
+
 def test_the_row_for_no_label_is_learnt_like_the_others():
     net = small_unet()
     net(normal(3, 2, 4, 4), T).square().sum().backward()
@@ -282,8 +316,9 @@ def test_what_is_handed_across_comes_as_further_channels():
         if isinstance(module, ResBlock):
             module.register_forward_hook(lambda module, args, out: seen.append(module.conv1.in_channels))
     net(normal(1, 2, 8, 8), T[:1], LABELS[:1])
-    # on the way up the first block of a level sees what comes from below and what the level gave: 16 + 16, 16 + 8
-    assert seen[6:] == [32, 16, 24, 8], f"channels that enter the four blocks on the way up: {seen[6:]}"
+    # Four blocks down, two in the middle, then two a level up. How many channels come from below is left open.
+    entering = (seen[6], seen[8])
+    assert entering[0] > 16 and entering[1] > 8, f"beside the 16 and 8 of the level itself nothing enters: {entering}"
 
 
 def test_a_level_hands_across_what_its_last_block_gave():
@@ -296,6 +331,17 @@ def test_a_level_hands_across_what_its_last_block_gave():
     entering = [channel.flatten().tolist() for channel in seen[4][0][0].detach()]  # two down, two in the middle, then up
     missing = [c for c in seen[1][1][0].detach() if c.flatten().tolist() not in entering]
     assert not missing, f"{len(missing)} of the 8 channels of the last block down do not enter the first block up"
+
+
+def test_what_comes_from_below_keeps_its_places():
+    net, seen = small_unet(channels=(8, 16), attention_levels=()), []
+    for module in net.modules():
+        if isinstance(module, ResBlock):
+            keep = lambda module, args, named: seen.append(args[0] if args else named["x"])  # noqa: E731
+            module.register_forward_pre_hook(keep, with_kwargs=True)
+    net(normal(1, 2, 8, 8), T[:1], LABELS[:1])
+    spread = seen[-1].detach().flatten(2).std(dim=2)  # over the places, of what enters the last block
+    assert (spread > 1e-6).all(), f"{int((spread <= 1e-6).sum())} channels are the same everywhere in the image"
 
 
 def test_what_was_seen_on_the_way_down_is_handed_across():

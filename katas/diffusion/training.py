@@ -63,14 +63,16 @@ def train_diffusion(
     """Trains `model`, in place, on random batches of `samples`, for the steps `first_step` ... steps - 1.
 
     Each step draws `batch_size` samples, uniformly and with replacement, a timestep and standard normal noise
-    for each of them, and minimises the mean of `diffusion_loss` with this `target` and these `weights`. The
-    model is called as `model(x_t, t)`, or, with `labels`, as `model(x_t, t, labels)` with the labels of the
-    drawn samples, of which a share of `drop_probability` is replaced by `null_label` (see `drop_labels`). All
-    randomness comes from `generator`; samples, labels, schedule, generator and model are on one device.
+    for each of them, in the dtype of the samples, and minimises the mean of `diffusion_loss` with this `target`
+    and these `weights`. The model is called as `model(x_t, t)`, or, with `labels`, as `model(x_t, t, labels)`
+    with the labels of the drawn samples, of which a share of `drop_probability` is replaced by `null_label` (see
+    `drop_labels`). All randomness comes from `generator`; samples, labels, schedule, generator and model are on
+    one device.
 
     The gradient of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters of the
-    model together, if it is longer; then the optimizer steps, with the learning rate of every parameter group multiplied by
-    min(1, (step + 1) / warmup_steps) and put back right afterwards; then `ema`, if given, is updated. The
+    model together, if it is longer; then the optimizer steps, with the learning rate that every parameter group
+    has by then (the callback may change it) multiplied by min(1, (step + 1) / warmup_steps), and put back right
+    afterwards; then `ema`, if given, is updated. The
     model is in training mode at each step, whatever the callback did to it. `on_step(report)` is called after
     each step, when all of this is done: a checkpoint saved there with the number of the next step,
     report.step + 1, as `step` loses nothing. From such a checkpoint, `first_step` continues the run to the

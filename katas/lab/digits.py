@@ -40,8 +40,10 @@ def mnist(data_dir: Path | str, split: str, *, download: bool = False) -> Digits
         data = MNIST(data_dir, train=split == "train", download=download)
     except (RuntimeError, OSError, ValueError, KeyError, IndexError, AssertionError) as error:
         folder = Path(data_dir) / "MNIST" / "raw"
-        missing = not download and not folder.is_dir()
-        what = "could not be fetched" if download else "is missing" if missing else "is incomplete or damaged"
+        if download:
+            raise DataError(f"MNIST could not be fetched into {folder}: {error}") from error
+        missing = not folder.is_dir()
+        what = "is missing" if missing else "is incomplete or damaged"
         why = "" if "not found" in str(error) else f" ({error})"  # torchvision's advice is not about --download
         raise (DataMissing if missing else DataError)(
             f"MNIST {what}: expected its four files, unpacked, in {folder}{why}. "

@@ -186,7 +186,7 @@ MISTAKES = [
         find="max(1, int(correct.sum()))",
         replace="int(correct.sum())",
         why="With nothing to find, recall is 0 / 0.",
-        caught_by="test_a_number_of_objects_that_cannot_be_is_rejected",
+        caught_by="test_without_objects_to_find_there_is_no_curve_even_if_nothing_is_correct",
     ),
     Mistake(
         name="crowd_taken_for_difficult",

@@ -308,6 +308,48 @@ MISTAKES = [
         why="In floating point a quotient that is whole may come out a little less, and is then rounded down by one.",
         caught_by="test_timesteps_agree_with_the_definition",
     ),
+    Mistake(
+        name="noise_mirrored_within_the_batch",
+        find="            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)\n",
+        replace="            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)\n            noise[1::2] = -noise[0 : len(noise) // 2 * 2 : 2]\n",
+        why="Antithetic noise is not independent: each sample of a batch has its own.",
+        caught_by="test_the_samples_of_a_batch_have_noise_of_their_own",
+    ),
+    Mistake(
+        name="clip_of_0_taken_for_none",
+        find="    if clip is not None:\n",
+        replace="    if clip:\n",
+        why="0 is false in Python, and a bound all the same.",
+        caught_by="test_a_clip_of_0_leaves_nothing_of_the_guess",
+    ),
+    Mistake(
+        name="clipped_at_the_last_step_alone",
+        find="eta=eta, noise=noise, clip=clip)",
+        replace="eta=eta, noise=noise, clip=clip if t_prev < 0 else None)",
+        why="Every guess on the way is cut, or the way leads through guesses that no image has.",
+        caught_by="test_each_step_of_the_way_is_clipped",
+    ),
+    Mistake(
+        name="second_timestep_asked_for",
+        find="    path = [*timesteps.tolist(), -1]\n",
+        replace="    path = [int(timesteps[0]), int(timesteps[1]), *timesteps[2:].tolist(), -1]\n",
+        why="A path of a single timestep is a path: one step from noise to the sample.",
+        caught_by="test_a_path_may_have_a_single_timestep",
+    ),
+    Mistake(
+        name="callback_told_a_tensor",
+        find="            on_step(t, x)\n",
+        replace="            on_step(at_t[0], x)\n",
+        why="The docstring promises an int; a tensor is no key of a dictionary of timesteps.",
+        caught_by="test_no_gradient_is_recorded_and_the_callback_is_told_an_int",
+    ),
+    Mistake(
+        name="timesteps_from_an_even_spacing",
+        find="    return num_timesteps * left // num_steps - 1\n",
+        replace="    return torch.linspace(num_timesteps, 0, num_steps + 1, dtype=torch.float64)[:-1].floor().long() - 1\n",
+        why="A point of the spacing that is whole may come out a little less, and is then rounded down by one.",
+        caught_by="test_timesteps_agree_with_the_definition",
+    ),
 ]
 
 _INT = "an int is filled in as int64 anyway"

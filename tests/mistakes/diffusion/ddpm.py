@@ -244,6 +244,20 @@ MISTAKES = [
         why="The second batch would be made of the same noise as the first.",
         caught_by="test_the_generator_goes_on_from_call_to_call",
     ),
+    Mistake(
+        name="noise_mirrored_within_the_batch",
+        find="        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)\n",
+        replace="        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)\n        noise[1::2] = -noise[0 : len(noise) // 2 * 2 : 2]\n",
+        why="Antithetic noise is not independent: each sample of a batch has its own.",
+        caught_by="test_the_samples_of_a_batch_have_noise_of_their_own",
+    ),
+    Mistake(
+        name="large_variances_cut",
+        find="    return 1 - alphas_cumprod / torch.cat((alphas_cumprod.new_ones(1), alphas_cumprod[:-1]))",
+        replace="    betas = 1 - alphas_cumprod / torch.cat((alphas_cumprod.new_ones(1), alphas_cumprod[:-1]))\n    return betas.clamp(1e-4, 0.999)",
+        why="The cut belongs to the schedule that makes the betas; here they are read off as they are.",
+        caught_by="test_fixed_large_variances_are_not_cut",
+    ),
 ]
 
 EQUIVALENT = {

@@ -317,4 +317,11 @@ MISTAKES = [
         why='A run that goes back to an older checkpoint goes back in its warm-up, too.',
         caught_by="test_an_older_state_sets_the_count_back",
     ),
+    Mistake(
+        name="own_values_kept_on_the_average",
+        find="        own = _copies(model)\n        model.load_state_dict(self.model.state_dict())\n        try:\n            yield\n        finally:\n            model.load_state_dict(own)\n",
+        replace="        self._own = _copies(model)\n        model.load_state_dict(self.model.state_dict())\n        try:\n            yield\n        finally:\n            model.load_state_dict(self._own)\n",
+        why="One model inside another overwrites what was kept of the outer one.",
+        caught_by="test_two_models_may_borrow_the_average_one_inside_the_other",
+    ),
 ]

@@ -257,4 +257,18 @@ MISTAKES = [
         why="An answer with one column broadcasts over all columns of the sample.",
         caught_by="test_an_answer_of_another_shape_is_refused_for_images_too",
     ),
+    Mistake(
+        name="timesteps_mirrored_in_even_batches",
+        find="    return torch.randint(num_timesteps, (batch_size,), generator=generator, device=generator.device)\n",
+        replace="    t = torch.randint(num_timesteps, (batch_size,), generator=generator, device=generator.device)\n    if batch_size % 2 == 0:\n        t[1::2] = num_timesteps - 1 - t[0::2]\n    return t\n",
+        why="Antithetic timesteps are even, but not independent of each other.",
+        caught_by="test_pairs_of_timesteps_in_a_batch_are_independent",
+    ),
+    Mistake(
+        name="schedule_cast_first",
+        find="    prediction = model(",
+        replace="    alphas_cumprod = alphas_cumprod.to(x_start.dtype)\n    prediction = model(",
+        why="1 - alphas_cumprod is tiny at the first timesteps: in float32 it keeps four digits.",
+        caught_by="test_the_schedule_is_used_and_handed_on_as_it_is",
+    ),
 ]

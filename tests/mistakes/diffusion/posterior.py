@@ -187,4 +187,18 @@ MISTAKES = [
         why="Without a timestep 1 there is no value for the logarithm at 0, and the error would be about an index.",
         caught_by="test_a_schedule_of_one_timestep_is_refused",
     ),
+    Mistake(
+        name="logarithm_with_a_floor",
+        find="torch.cat((variances[1:2], variances[1:])).log()",
+        replace="torch.cat((variances[1:2], variances[1:])).clamp(min=1e-6).log()",
+        why="The floor is meant for t = 0; other variances may be as small.",
+        caught_by="test_extreme_betas_are_not_cut",
+    ),
+    Mistake(
+        name="noise_with_a_floor",
+        find="    of_x_start = previous.sqrt() * (1 - alphas) / (1 - alphas_cumprod)",
+        replace="    of_x_start = previous.sqrt() * (1 - alphas) / (1 - alphas_cumprod).clamp(min=1e-5)",
+        why="A floor under what one divides by makes the first timesteps wrong: they were finite.",
+        caught_by="test_extreme_betas_are_not_cut",
+    ),
 ]

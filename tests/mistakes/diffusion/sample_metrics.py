@@ -254,6 +254,20 @@ MISTAKES = [
         why="Something added to the diagonal makes singular covariances differ from what they are.",
         caught_by="test_covariances_may_be_singular",
     ),
+    Mistake(
+        name="first_rows_alone",
+        find="    return torch.cdist(x, y, compute_mode",
+        replace="    return torch.cdist(x[:1000], y[:1000], compute_mode",
+        why="A thousand rows are a sample of the set, and the means run over all pairs.",
+        caught_by="test_every_pair_counts_in_large_sets_too",
+    ),
+    Mistake(
+        name="narrow_directions_dropped",
+        find="    singular_values = torch.linalg.svdvals(_symmetric_root(covariance1) @ _symmetric_root(covariance2))\n",
+        replace="    singular_values = torch.linalg.svdvals(_symmetric_root(covariance1) @ _symmetric_root(covariance2))\n    singular_values = singular_values.where(singular_values > 1e-6 * singular_values.max(), 0)\n",
+        why="A narrow direction has its share in the distance, too.",
+        caught_by="test_tiny_variances_count",
+    ),
 ]
 
 EQUIVALENT = {

@@ -228,4 +228,18 @@ MISTAKES = [
         why="A floor under the noise caps the ratio where there is the least noise.",
         caught_by="test_no_value_is_cut_where_no_cut_is_promised",
     ),
+    Mistake(
+        name="betas_with_a_floor",
+        find="    return (1 - signal_left[1:] / signal_left[:-1]).clamp(max=max_beta)",
+        replace="    return (1 - signal_left[1:] / signal_left[:-1]).clamp(min=1e-5, max=max_beta)",
+        why="A floor under the betas adds noise where a steep schedule has none.",
+        caught_by="test_the_first_betas_of_a_steep_sigmoid_are_tiny",
+    ),
+    Mistake(
+        name="start_taken_for_negative",
+        find="torch.sigmoid((start + u * (end - start)) / tau)",
+        replace="torch.sigmoid((-abs(start) + u * (end + abs(start))) / tau)",
+        why="The start is where it is; only by default does it lie below 0.",
+        caught_by="test_a_sigmoid_may_start_above_0",
+    ),
 ]

@@ -146,4 +146,18 @@ MISTAKES = [
         why="float16 counts in twos beyond 2048.",
         caught_by="test_late_timesteps_keep_their_digits",
     ),
+    Mistake(
+        name="half_precision_widened",
+        find="t = t if t.is_floating_point() else t.float()",
+        replace="t = t if t.dtype == torch.float64 else t.float()",
+        why="The result has the dtype of t, also if that is float16.",
+        caught_by="test_half_precision_stays_half_precision",
+    ),
+    Mistake(
+        name="frequencies_kept_without_their_dtype",
+        find='    angles = t[:, None] * torch.exp(-math.log(max_period) / half * steps)\n',
+        replace='    kept = timestep_embedding.__dict__.setdefault("kept", {})\n    frequencies = kept.setdefault((half, max_period), torch.exp(-math.log(max_period) / half * steps))\n    angles = t[:, None] * frequencies.to(t.dtype)\n',
+        why='A cache whose key lacks the dtype hands float32 digits to whoever asks in float64.',
+        caught_by="test_a_call_in_float32_does_not_spoil_one_in_float64",
+    ),
 ]

@@ -377,7 +377,35 @@ MISTAKES = [
         find="    os.replace(unfinished, path)\n",
         replace="    os.replace(unfinished, path)\n    torch.save(state, unfinished)\n",
         why="The unfinished file belongs to a save that is under way, and to nobody else.",
-        caught_by="test_saving_leaves_the_checkpoint_and_nothing_else",
+        caught_by="test_the_file_is_written_beside_the_old_one_and_nothing_else_is_left",
+    ),
+    Mistake(
+        name="samples_cast_to_float32",
+        find="    noise = torch.randn(x_start.shape,",
+        replace="    x_start = x_start.float()\n    noise = torch.randn(x_start.shape,",
+        why="Samples in float64 are float64 for a reason; the cast halves their digits.",
+        caught_by="test_samples_in_float64_are_trained_in_float64",
+    ),
+    Mistake(
+        name="unfinished_file_elsewhere",
+        find='    unfinished = path.with_name(path.name + ".unfinished")\n',
+        replace='    import tempfile\n\n    unfinished = Path(tempfile.mkdtemp()) / path.name\n',
+        why='Only within one file system is a move all or nothing.',
+        caught_by="test_the_file_is_written_beside_the_old_one_and_nothing_else_is_left",
+    ),
+    Mistake(
+        name="rates_read_once",
+        find='    for step in range(first_step, steps):\n        model.train()\n',
+        replace='    rates = [group["lr"] for group in optimizer.param_groups]\n    for step in range(first_step, steps):\n        for group, rate in zip(optimizer.param_groups, rates):\n            group["lr"] = rate\n        model.train()\n',
+        why="A schedule of one's own lives in the callback; rates read at the start undo it at each step.",
+        caught_by="test_a_rate_that_the_callback_changes_is_the_rate_from_then_on",
+    ),
+    Mistake(
+        name="rates_scaled_before_the_loss_is_checked",
+        find='        loss = _loss(',
+        replace='        for group in optimizer.param_groups:\n            group["lr"] *= 1 - 1e-9\n        loss = _loss(',
+        why='Nothing is changed by a loss that is not finite, the rates of the optimizer included.',
+        caught_by="test_a_loss_that_is_not_finite_leaves_the_optimizer_as_it_was",
     ),
 ]
 

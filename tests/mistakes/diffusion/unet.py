@@ -276,6 +276,34 @@ MISTAKES = [
         why="The later blocks of the level would be seen by the levels below alone.",
         caught_by="test_a_level_hands_across_what_its_last_block_gave",
     ),
+    Mistake(
+        name="places_lost_from_below",
+        find="            h = _through(self.up[i], torch.cat((h, seen[i]), dim=1), embedding)\n",
+        replace="            h = h if i == len(self.up) - 1 else h.mean(dim=(2, 3), keepdim=True).expand_as(h)\n            h = _through(self.up[i], torch.cat((h, seen[i]), dim=1), embedding)\n",
+        why="What the lower level knows of where things are must reach the upper one.",
+        caught_by="test_what_comes_from_below_keeps_its_places",
+    ),
+    Mistake(
+        name="timestep_as_a_fraction",
+        find="timestep_embedding(t.to(dtype), self.time_channels)",
+        replace="timestep_embedding(t.to(dtype) / 1000, self.time_channels)",
+        why="The sinusoids are made for whole timesteps; of fractions below 1 they hardly tell one from the next.",
+        caught_by="test_neighbouring_timesteps_are_told_apart",
+    ),
+    Mistake(
+        name="time_network_without_nonlinearity",
+        find="nn.Sequential(first, nn.SiLU(), second)",
+        replace="nn.Sequential(first, second)",
+        why="Two linear layers in a row are one.",
+        caught_by="test_the_embedding_is_no_linear_map_of_the_sinusoids",
+    ),
+    Mistake(
+        name="norm_of_the_end_forgotten",
+        find="        self.norm_out = nn.GroupNorm(groups, channels[0])\n",
+        replace="        self.norm_out = nn.Identity()\n",
+        why="Without it the last convolution sees whatever scale the sums of the shortcuts have grown to.",
+        caught_by="test_the_last_convolution_and_the_norm_before_it",
+    ),
 ]
 
 EQUIVALENT = {
