@@ -265,7 +265,7 @@ MISTAKES = [
         caught_by="test_pairs_of_timesteps_in_a_batch_are_independent",
     ),
     Mistake(
-        name="schedule_cast_first",
+        name="schedule_of_the_loss_cast_first",
         find="    prediction = model(",
         replace="    alphas_cumprod = alphas_cumprod.to(x_start.dtype)\n    prediction = model(",
         why="1 - alphas_cumprod is tiny at the first timesteps: in float32 it keeps four digits.",
