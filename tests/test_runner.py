@@ -269,6 +269,32 @@ def test_the_cost_of_a_check_is_told_in_the_summary(toy):
     result.stdout.fnmatch_lines(["cost: costly: *no GPU*projected on a GTX 1060: 1.0 min"])
 
 
+def test_what_a_throughput_check_records_as_speed_is_told_in_the_summary(toy):
+    test = "def test_fast(record_property):\n    record_property('speed', '7 a second')\n"
+    toy.write("katas/toy/test_throughput.py", f"import pytest\n\n\n@pytest.mark.benchmark\n{test}")
+    result = toy.pytest("katas/toy", "-m", "benchmark")
+    result.stdout.fnmatch_lines(["speed: 7 a second"])
+
+
+def test_the_table_of_speeds_fits_a_terminal(toy):
+    test = "def test_fast(benchmark):\n    benchmark(int)\n"
+    toy.write("katas/toy/test_throughput.py", f"import pytest\n\n\n@pytest.mark.benchmark\n{test}")
+    result = toy.pytest("katas/toy", "-m", "benchmark")
+    header = next(line for line in result.outlines if line.startswith("Name (time"))
+    assert re.findall("Min|Median|OPS|Rounds|Mean", header) == ["Min", "Median", "OPS", "Rounds"]
+    result = toy.pytest("katas/toy", "-m", "benchmark", "--benchmark-columns=mean,stddev")
+    result.stdout.fnmatch_lines(["Name (time*Mean*StdDev*"])
+
+
+def test_a_python_without_the_packages_is_refused_and_says_what_to_do(toy):
+    runner = toy.path / "katas/lab/runner.py"
+    runner.write_text(runner.read_text().replace('NEEDED = ("torch",', 'NEEDED = ("no_such_package",'))
+    result = toy.pytest("katas/toy")
+    assert result.ret == 4
+    told = f"ERROR: no_such_package not installed in this Python, {sys.executable}"
+    result.stderr.fnmatch_lines([told, "*source .venv/bin/activate"])
+
+
 def test_an_interrupted_check_keeps_its_metrics(toy):
     source = (toy.path / "katas/toy/test_full_training.py").read_text()
     toy.write("katas/toy/test_full_training.py", source.replace("        bar.update(1)", "        import time; time.sleep(60)"))

@@ -1,9 +1,10 @@
 """How fast: a sampler beside the network that it calls, training steps and samples. `pytest … -m benchmark`
 
-One table for each task and device: yours and the reference solution. A round of training is ten steps of 128 images of
-8 × 8 pixels; a round of sampling gives 128 digits in twenty steps of DDIM. On the processor everything runs on one
-thread; on the GPU every round ends with a synchronisation. Then the promise that the solutions keep: one step of a
-sampler costs at most a tenth more than its network: the median ratio of processor times, taken in turns.
+One table for each task and device: yours and the reference solution. A round of training is ten steps of 128 images
+of 8 × 8 pixels; a round of sampling gives 128 digits in twenty steps of DDIM; the summary tells both in images per
+second. On the processor everything runs on one thread; on the GPU every round ends with a synchronisation. Then the
+promise that the solutions keep: one step of a sampler costs at most a tenth more than its network: the median ratio
+of processor times, taken in turns.
 """
 
 import importlib
@@ -90,23 +91,27 @@ def seconds(task) -> float:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("who", TREES)
 @pytest.mark.parametrize("task", ["network", "ddpm_step", "ddim_step", "sampling", "training"])
-def test_speed(benchmark, request, task, who, device):
+def test_speed(benchmark, request, record_property, task, who, device):
     if device == "cuda" and request.config.getoption("--device") == "cpu":
         pytest.skip("--device cpu")
     function = getattr(Setting(who, device), task)
     images = {"sampling": COUNT, "training": TRAINING_STEPS * COUNT}.get(task)
     benchmark.group = f"{task}{f', {images} images a round' if images else ''}, on {device}"
     run(function, device)  # the first time allocates memory and loads kernels
-    if images:
-        benchmark.pedantic(run, args=(function, device), rounds=3)
-    else:
+    if not images:
         benchmark(run, function, device)
+        return
+    benchmark.pedantic(run, args=(function, device), rounds=3)
+    if benchmark.stats:  # None with --benchmark-disable
+        rate = images / benchmark.stats.stats.median
+        record_property("speed", f"{task} on {device}, {who}: {rate:,.0f} images per second")
 
 
 @pytest.mark.parametrize("step", ["ddpm_step", "ddim_step"])
-def test_a_step_of_the_solution_costs_little_more_than_its_network(step):
+def test_a_step_of_the_solution_costs_little_more_than_its_network(step, record_property):
     setting = Setting("solution", "cpu")
     tasks = getattr(setting, step), setting.network
     times = [[seconds(task) for task in tasks] for _ in range(80)]
     ratio = statistics.median(whole / network for whole, network in times)
+    record_property("speed", f"{step} on cpu, solution: {ratio:.3f} times its network")
     assert ratio <= 1.1, f"{step}: {ratio:.3f} times its network; promised is at most 1.1 times"

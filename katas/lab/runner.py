@@ -5,6 +5,7 @@ Loaded by the `conftest.py` at the root, so it works from every folder of the re
 
 import csv
 import hashlib
+import importlib.util
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from katas.lab import guards, report, stubs, trees
 
 SPEC_ID = re.compile(r"katas/(\w+)/test_(\w+)\.py")
 ON_REQUEST = ("gpu", "benchmark")
+NEEDED = ("torch", "torchvision", "jaxtyping", "beartype", "pytest_timeout", "pytest_benchmark")
 SECONDS_TO_IMPORT = 60  # a spec with its kata; PyTorch on a cold disk included
 CHECK_FILES = {"full_training": "full training", "dynamics": "dynamics", "throughput": "throughput"}
 
@@ -40,6 +42,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    _refuse_another_python()
     config.stash[_before] = os.environ.get("KATAS_IMPL")
     chosen = config.getoption("--impl") or os.environ.get("KATAS_IMPL") or ""
     names = [name for name in chosen.split(":") if name]
@@ -49,6 +52,8 @@ def pytest_configure(config):
     config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
     if config.option.reportchars == "fE" and _is_about_katas(config):
         config.option.reportchars = ""  # pytest's default summary: it would list once more what the ladder tells
+    if config.getoption("benchmark_columns", "no plugin") is None:  # its default is twice as wide as a terminal
+        config.option.benchmark_columns = ["min", "median", "ops", "rounds"]
     _load_hypothesis_profile(config)
     if config.getoption("--device") == "cuda":
         _refuse_wrong_device(config)
@@ -76,6 +81,17 @@ def pytest_unconfigure(config):
         os.environ.pop("KATAS_IMPL", None)
     else:
         os.environ["KATAS_IMPL"] = before
+
+
+def _refuse_another_python() -> None:
+    """A Python without the project's packages would fail every kata, as if it were the learner's fault."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise pytest.UsageError(
+            f"{', '.join(missing)} not installed in this Python, {sys.executable}\n"
+            "  activate the virtual environment first: source .venv/bin/activate\n"
+            "  (README.md, \"Set up\", says how to make it)"
+        )
 
 
 def _refuse_unknown_trees(names: list[str], config) -> None:
@@ -374,12 +390,12 @@ class Ladder:
         self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
         self.artefacts: set[str] = set()
-        self.costs: list[str] = []
+        self.told: list[str] = []  # what checks found out about time and speed
 
     def pytest_runtest_logreport(self, report):
         if report.when == "teardown":  # by then the test has said all that it will
             self.artefacts.update(value for key, value in report.user_properties if key == "artefacts")
-            self.costs += [value for key, value in report.user_properties if key == "cost"]
+            self.told += [f"{key}: {value}" for key, value in report.user_properties if key in ("cost", "speed")]
         names = kata_of_node(report.nodeid)
         if names is None:
             return
@@ -417,8 +433,8 @@ class Ladder:
 
     def pytest_terminal_summary(self, terminalreporter):
         writer = terminalreporter
-        for cost in self.costs:
-            writer.write_line(f"cost: {cost}")
+        for line in self.told:
+            writer.write_line(line)
         for path in sorted(self.artefacts):
             writer.write_line(f"pictures and metrics: {path}")
         for topic in [topic for topic in stubs.topics() if any(names[0] == topic for names in self.counts)]:

@@ -415,9 +415,6 @@ EQUIVALENT = {
     "train_diffusion: torch.randint(len(samples), (batch_size,), generator=generator, device=samples.device) → torch.randint(len(samples), (batch_size,), generator=generator)": (
         "Only a second device shows it."
     ),
-    "_loss: torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype, device=x_start.device) → torch.randn(x_start.shape, generator=generator, device=x_start.device)": (
-        "Noise drawn in float32 for samples in float64 is standard normal, too."
-    ),
     "_loss: torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype, device=x_start.device) → torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype)": (
         "Only a second device shows it."
     ),
