@@ -29,7 +29,7 @@ def learning_curves(
         axis.set_title(title, fontsize=9)
         axis.set_xlabel(xlabel, fontsize=8)
         axis.set_yscale("log" if log_y else "linear")
-        axis.tick_params(labelsize=7)
+        axis.tick_params(which="both", labelsize=7)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
         if len(curves) > 1:
