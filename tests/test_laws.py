@@ -87,6 +87,13 @@ def test_a_law_notices_the_code_that_breaks_it_and_names_it(law, wrong):
         law(wrong, X.clone())
 
 
+def test_the_device_law_is_the_same_where_there_is_a_gpu(monkeypatch):
+    """What a function has in itself, a module or a generator, is not on the GPU: right code was refused there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    module, generator = torch.nn.Linear(3, 2).double(), torch.Generator()
+    laws.device_is_followed(lambda x: module(x) + torch.rand(2, generator=generator, device=x.device), X.clone())
+
+
 def test_a_failed_comparison_shows_the_law_and_both_sides():
     with pytest.raises(AssertionError) as failure:
         expect_close(torch.tensor([1.0, 2.0]), [1.0, 2.5], "the law")

@@ -166,8 +166,8 @@ def train_detector(
 def evaluate_detector(model: nn.Module, loader: Iterable, **options) -> CocoMetrics:
     """`coco_average_precision` of `model.detect(images, **options)` over all batches of `loader`.
 
-    Batches are those of `train_detector`; no object is a crowd. Meanwhile the model is in evaluation mode and
-    no gradient is recorded. Afterwards every module is in the mode in which it was, also if an exception
-    passes through.
+    Batches are those of `train_detector`, and moved likewise; no object is a crowd. Meanwhile the model is in
+    evaluation mode and no gradient is recorded. Afterwards every module is in the mode in which it was, also if
+    an exception passes through.
     """
     raise NotImplementedError

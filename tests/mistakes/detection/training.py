@@ -334,6 +334,34 @@ MISTAKES = [
         why="The argument is there, and the head has four convolutions whatever it says.",
         caught_by="test_the_number_of_convolutions_reaches_the_head",
     ),
+    Mistake(
+        name="images_stay_where_they_are",
+        find="return images.to(device), [b.to(device)",
+        replace="return images, [b.to(device)",
+        why="Model and images are on two devices, and the first convolution refuses them.",
+        caught_by="test_batches_are_moved_to_the_device_of_the_model",
+    ),
+    Mistake(
+        name="boxes_stay_where_they_are",
+        find="[b.to(device) for b in gt_boxes]",
+        replace="gt_boxes",
+        why="The images are moved; their boxes meet the anchors on another device.",
+        caught_by="test_batches_are_moved_to_the_device_of_the_model",
+    ),
+    Mistake(
+        name="labels_stay_where_they_are",
+        find="[labels.to(device) for labels in gt_labels]",
+        replace="gt_labels",
+        why="Labels are tensors, too, and the last part of a batch that one forgets.",
+        caught_by="test_batches_are_moved_to_the_device_of_the_model",
+    ),
+    Mistake(
+        name="evaluation_leaves_images_where_they_are",
+        find="images, gt_boxes, gt_labels = _to_device_of(model, *batch)\n            detections",
+        replace="images, gt_boxes, gt_labels = batch\n            detections",
+        why="Training moved its batches, so evaluation must move its own.",
+        caught_by="test_evaluation_moves_the_images_to_the_device_of_the_model",
+    ),
 ]
 
 _BUFFER = (
