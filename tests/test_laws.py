@@ -40,6 +40,11 @@ def result_on_the_default_device(x):
     return torch.zeros(3, dtype=x.dtype)
 
 
+def looks_up_on_the_default_device(x):
+    table = torch.nn.functional.embedding(torch.tensor([1, 0]), x)  # from the meta device garbage is read
+    return table + x
+
+
 def draws_from_torch(x):
     return x + torch.rand_like(x)
 
@@ -75,6 +80,7 @@ def test_right_code_obeys_every_law(law):
         (laws.dtype_is_followed, default_dtype),
         (laws.device_is_followed, default_device),
         (laws.device_is_followed, result_on_the_default_device),
+        (laws.device_is_followed, looks_up_on_the_default_device),
         (laws.global_rng_is_untouched, draws_from_torch),
         (laws.global_rng_is_untouched, draws_from_numpy),
         (laws.global_rng_is_untouched, seeds_the_global_generator),
@@ -85,6 +91,13 @@ def test_right_code_obeys_every_law(law):
 def test_a_law_notices_the_code_that_breaks_it_and_names_it(law, wrong):
     with pytest.raises(AssertionError, match=wrong.__name__):
         law(wrong, X.clone())
+
+
+def test_the_device_law_leaves_code_alone_that_computes_on_the_processor_on_purpose():
+    def on_the_processor(x, weights=(1.0, 2.0, 3.0)):
+        return (x.cpu() * torch.tensor(weights, dtype=x.dtype)).to(x)
+
+    laws.device_is_followed(on_the_processor, X.clone())
 
 
 def test_the_device_law_is_the_same_where_there_is_a_gpu(monkeypatch):

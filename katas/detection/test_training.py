@@ -32,7 +32,7 @@ from katas.detection.training import (
     train_detector,
 )
 from katas.lab.backbones import TinyBackbone
-from katas.lab.laws import expect_close, expect_equal
+from katas.lab.laws import device_is_followed, expect_close, expect_equal
 from katas.lab.scenes import SceneLoader, bar_scenes
 from katas.lab.trees import annotation_checks
 
@@ -256,6 +256,13 @@ def test_the_loss_is_normalised_over_the_batch_and_an_image_without_objects_teac
     law = "claims on an empty image count, over the foreground of the batch"
     expect_close(loss.classification.item(), 30.0, law, rtol=1e-4, atol=0)
     expect_close(loss.regression.item(), 0.0, "an image without objects has no boxes to regress")
+
+
+def test_the_model_makes_everything_on_the_device_of_the_images():
+    model = planted_retinanet()
+    device_is_followed(model, IMAGES)
+    device_is_followed(model.loss, IMAGES, BOXES, LABELS)
+    device_is_followed(model.detect, IMAGES)
 
 
 def test_options_of_detect_reach_the_postprocessing():

@@ -27,7 +27,14 @@ from katas.diffusion.training import (
     train_diffusion,
 )
 from katas.lab.gaussians import GaussianMixture
-from katas.lab.laws import STANDING_LAWS, expect_close, expect_equal, global_rng_is_untouched, inputs_are_not_changed
+from katas.lab.laws import (
+    STANDING_LAWS,
+    device_is_followed,
+    expect_close,
+    expect_equal,
+    global_rng_is_untouched,
+    inputs_are_not_changed,
+)
 
 SCHEDULE = torch.tensor([0.97, 0.9, 0.74, 0.55, 0.31, 0.12, 0.02], dtype=torch.float64)
 T = len(SCHEDULE)
@@ -221,6 +228,18 @@ def test_the_generator_alone_decides():
     assert not torch.equal(first, other), "another seed gives another run"
     global_rng_is_untouched(lambda: trained(2, labels=LABELS, null_label=NULL))
     inputs_are_not_changed(lambda *_: trained(2, labels=LABELS, null_label=NULL), SAMPLES, LABELS, SCHEDULE)
+
+
+def test_everything_is_drawn_on_the_device_of_the_samples():
+    def weight_after_training(samples, schedule, labels):
+        with torch.device("cpu"):
+            model = Linear()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        options = dict(labels=labels, null_label=NULL, warmup_steps=2, generator=rng(1))
+        train_diffusion(model, samples, schedule, optimizer, steps=3, **options)
+        return model.weight.detach()
+
+    device_is_followed(weight_after_training, SAMPLES, SCHEDULE, LABELS)
 
 
 # --- what a step does -----------------------------------------------------------------------------------------------

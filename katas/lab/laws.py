@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from katas.lab.trees import annotation_checks
@@ -145,14 +146,15 @@ def device_is_followed(fn: Callable, *args, **kwargs) -> None:
         f"{_name(fn)} makes a tensor on the default device, not on the device of its input\n"
         "  say `device=x.device` for every new tensor, or derive it (`x.new_zeros(…)`, `torch.zeros_like(x)`)"
     )
-    fn(*args, **kwargs)  # an error that has nothing to do with devices shows itself here
-    with torch.device("meta"):
+    expected = fn(*args, **kwargs)  # an error that has nothing to do with devices shows itself here
+    moves = _Moves()
+    with torch.device("meta"), moves:
         try:
             result = fn(*args, **kwargs)
         except IndexError as error:  # an index on the meta device has no numbers: what is read there is garbage
             raise AssertionError(f"{told}\n  {str(error).splitlines()[0]}") from None
         except (RuntimeError, NotImplementedError, TypeError) as error:
-            if any(words in str(error) for words in _READ_OR_MOVED):
+            if moves.to_the_processor or any(words in str(error) for words in _READ_OR_MOVED):
                 return
             if isinstance(error, NotImplementedError | TypeError) and "meta" not in str(error):
                 raise
@@ -161,6 +163,25 @@ def device_is_followed(fn: Callable, *args, **kwargs) -> None:
             raise AssertionError(f"{told}\n  {str(error).splitlines()[0]}") from None
     if any(leaf.device.type != "cpu" for leaf in _tensors(result)):
         raise AssertionError(told)
+    if not _equal(result, expected) and _equal(fn(*args, **kwargs), expected):  # not random: garbage was read
+        raise AssertionError(f"{told}\n  with another default device the result has other numbers")
+
+
+class _Moves(TorchFunctionMode):
+    """Notices code that goes to the processor on purpose: it may mix what comes from there with new tensors."""
+
+    to_the_processor = False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        named = func is Tensor.to and any(isinstance(a, str) and a == "cpu" for a in (*args, *kwargs.values()))
+        self.to_the_processor |= func is Tensor.cpu or named
+        return func(*args, **kwargs)
+
+
+def _equal(result, expected) -> bool:
+    pairs = zip(_tensors(result), _tensors(expected), strict=True)
+    return all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
 
 
 def global_rng_is_untouched(fn: Callable, *args, **kwargs) -> None:

@@ -407,17 +407,18 @@ MISTAKES = [
         why='Nothing is changed by a loss that is not finite, the rates of the optimizer included.',
         caught_by="test_a_loss_that_is_not_finite_leaves_the_optimizer_as_it_was",
     ),
+    Mistake(
+        name="noise_on_the_default_device",
+        find="dtype=x_start.dtype, device=x_start.device)",
+        replace="dtype=x_start.dtype)",
+        why="On a GPU the samples are there, and the noise would be made on the processor.",
+        caught_by="test_everything_is_drawn_on_the_device_of_the_samples",
+    ),
 ]
 
 
 EQUIVALENT = {
     "train_diffusion: 0 → 1 (2)": ("A warm-up of one step is none."),
-    "train_diffusion: torch.randint(len(samples), (batch_size,), generator=generator, device=samples.device) → torch.randint(len(samples), (batch_size,), generator=generator)": (
-        "Only a second device shows it."
-    ),
-    "_loss: torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype, device=x_start.device) → torch.randn(x_start.shape, generator=generator, dtype=x_start.dtype)": (
-        "Only a second device shows it."
-    ),
     "load_checkpoint: torch.load(path, weights_only=True, map_location='cpu') → torch.load(path, map_location='cpu')": (
         "It is the default from PyTorch 2.6 on."
     ),

@@ -304,6 +304,13 @@ MISTAKES = [
         why="Without it the last convolution sees whatever scale the sums of the shortcuts have grown to.",
         caught_by="test_the_last_convolution_and_the_norm_before_it",
     ),
+    Mistake(
+        name="null_label_on_the_default_device",
+        find="torch.full(t.shape, self.null_label, device=t.device)",
+        replace="torch.full(t.shape, self.null_label)",
+        why="The label that stands for none must be where the table of embeddings is.",
+        caught_by="test_standing_laws",
+    ),
 ]
 
 EQUIVALENT = {
@@ -311,7 +318,4 @@ EQUIVALENT = {
     "UNet.forward: F.interpolate(h, size=seen[i - 1].shape[-2:], mode='nearest') → "
     "F.interpolate(h, size=seen[i - 1].shape[-2:])": "Nearest is the default.",
     "UNet.forward: seen[i - 1].shape[-2:] → seen[i - 1].shape[+2:]": "The last two of four are those from the third.",
-    "UNet._embedding: torch.full(t.shape, self.null_label, device=t.device) → torch.full(t.shape, self.null_label)": (
-        "Only a second device shows it."
-    ),
 }
