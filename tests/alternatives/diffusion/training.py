@@ -54,8 +54,8 @@ def train_diffusion(
     if labels is not None and null_label is None:
         raise ValueError("null_label!")
     for step in range(first_step, steps):
-        noise = torch.empty(batch_size, *samples.shape[1:], dtype=samples.dtype).normal_(generator=generator)
-        t = torch.ones(len(alphas_cumprod)).multinomial(batch_size, replacement=True, generator=generator)
+        noise = torch.empty(batch_size, *samples.shape[1:], dtype=samples.dtype, device=samples.device).normal_(generator=generator)
+        t = torch.ones(len(alphas_cumprod), device=samples.device).multinomial(batch_size, replacement=True, generator=generator)
         index = (torch.rand(batch_size, generator=generator, dtype=torch.float64) * len(samples)).long()
         condition = ()
         if labels is not None:
