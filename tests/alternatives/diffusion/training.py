@@ -56,7 +56,7 @@ def train_diffusion(
     for step in range(first_step, steps):
         noise = torch.empty(batch_size, *samples.shape[1:], dtype=samples.dtype, device=samples.device).normal_(generator=generator)
         t = torch.ones(len(alphas_cumprod), device=samples.device).multinomial(batch_size, replacement=True, generator=generator)
-        index = (torch.rand(batch_size, generator=generator, dtype=torch.float64) * len(samples)).long()
+        index = (torch.rand(batch_size, generator=generator, dtype=torch.float64, device=samples.device) * len(samples)).long()
         condition = ()
         if labels is not None:
             condition = (drop_labels(labels[index], null_label, drop_probability, generator=generator),)
