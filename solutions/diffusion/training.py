@@ -78,8 +78,8 @@ def train_diffusion(
     report.step + 1, as `step` loses nothing. From such a checkpoint, `first_step` continues the run to the
     bit.
 
-    A loss that is not finite raises a FloatingPointError that names the step, before anything is changed by
-    it. Labels without `null_label` are refused with a ValueError that names `null_label`.
+    A loss that is not finite raises a FloatingPointError that names the step, before it goes backward: weights,
+    average and the optimizer's state stay as they are. Labels without `null_label` are refused with a ValueError that names `null_label`.
     """
     if labels is not None and null_label is None:
         raise ValueError("null_label is needed to drop labels")
@@ -163,7 +163,8 @@ def load_checkpoint(
     """Puts everything back as it was saved, in place, and returns the number of the next step.
 
     Works on any device: weights go where the model is. An `ema` for a file that was saved without one is
-    refused with a ValueError that names `ema`.
+    refused with a ValueError that names `ema`, before anything is changed; without `ema`, an average in the file
+    is left alone.
     """
     state = torch.load(path, weights_only=True, map_location="cpu")
     if ema is not None and state["ema"] is None:

@@ -82,10 +82,11 @@ def train_diffusion(
 def update(model, optimizer, loss, step, warmup_steps, max_grad_norm):
     if not torch.isfinite(loss):
         raise FloatingPointError(f"step {step}: {float(loss)}")
-    parameters = list(model.parameters())
-    gradients = torch.autograd.grad(loss, parameters)
-    norm = math.sqrt(sum(float((gradient.double() ** 2).sum()) for gradient in gradients))
-    for parameter, gradient in zip(parameters, gradients):
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    found = zip(trainable, torch.autograd.grad(loss, trainable, allow_unused=True))
+    pairs = [(parameter, gradient) for parameter, gradient in found if gradient is not None]
+    norm = math.sqrt(sum(float((gradient.double() ** 2).sum()) for _, gradient in pairs))
+    for parameter, gradient in pairs:
         parameter.grad = gradient if norm <= max_grad_norm else gradient * (max_grad_norm / norm)
     kept = copy.copy([group["lr"] for group in optimizer.param_groups])
     share = 1.0 if step + 1 >= warmup_steps else (step + 1) / warmup_steps
