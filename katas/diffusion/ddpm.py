@@ -64,6 +64,7 @@ def p_sample_loop(
 
     `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). The fresh noise, independent
     for every step and element, comes from `generator` alone. After each step `on_step(t, x)` is called with t
-    as an int and x the sample at t - 1. No gradient is recorded.
+    as an int and x the sample at t - 1; who wants to keep x keeps a copy. No gradient is recorded. No samples (B = 0)
+    are no error.
     """
     raise NotImplementedError

@@ -74,7 +74,7 @@ def diffusion_loss(
 
     x_t is `q_sample` of the clean samples with this noise; the model is called once, with the whole batch.
     What it should answer is `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or
-    any function with the same arguments. With `weights`, one number a timestep, the loss of a sample is
+    any function of four arguments, called by place. With `weights`, one number a timestep, the loss of a sample is
     multiplied by the weight of its t. The loss has the dtype of `x_start`, whatever that of `alphas_cumprod`,
     of `weights`, and of what model and target answer; its mean over the batch is what is trained on. Gradients
     flow to the model. Raises a ValueError that names `model` if its answer has another shape than the samples: it

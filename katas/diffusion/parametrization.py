@@ -8,9 +8,9 @@ With a = sqrt(alphas_cumprod[t]) and s = sqrt(1 - alphas_cumprod[t]), so that a*
     x_t = a * x_start + s * noise           v = a * noise - s * x_start
 
 All six functions take a timestep for each sample, and samples of any rank, from (B,) on. They are
-differentiable in the samples, and finite wherever neither a nor s is 0 in the dtype of `x_t`. The result
-has the dtype of `x_t`, whatever that of `alphas_cumprod`; a and s are computed in the dtype of
-`alphas_cumprod` and cast afterwards.
+differentiable in the samples, and finite wherever neither a nor s is 0 in the dtype of `x_t` and the result
+fits it. The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; a and s are computed in the
+dtype of `alphas_cumprod` and cast afterwards.
 """
 
 import torch

@@ -286,6 +286,21 @@ def test_the_samples_of_a_batch_have_noise_of_their_own():
     assert worst < 6 / 2000**0.5, f"the noise of two samples of a batch has correlation {worst:.2f}"
 
 
+@pytest.mark.parametrize("shape", [(), (1, 4, 4)], ids=["numbers", "images"])
+def test_samples_on_their_way_have_any_rank_and_every_element_its_own_noise(shape):
+    # x is 0 and so is the prediction: after the first step each element is its noise, times a number
+    seen, start = [], torch.zeros(2000, *shape, dtype=torch.float64)
+    keep = lambda t, x: seen.append(x.clone())  # noqa: E731
+    got = ddim_sample_loop(no_noise, start, SCHEDULE, PATH, eta=1, generator=rng(), on_step=keep)
+    assert got.shape == start.shape, f"noise of shape {tuple(start.shape)} became samples of {tuple(got.shape)}"
+    columns = seen[0].reshape(2000, -1)
+    # a deviation errs by 1 / sqrt(2 n), a correlation by 1 / sqrt(n): 6 of them, of 16 and of 120, in 4 million generators
+    deviation = sigma_by_definition(6, 5, 1)
+    assert ((columns.std(dim=0) / deviation - 1).abs() < 6 / 4000**0.5).all(), "noise of the deviation sigma"
+    worst = 0.0 if not shape else float(columns.T.corrcoef().fill_diagonal_(0).abs().max())
+    assert worst < 6 / 2000**0.5, f"the noise of two pixels of an image has correlation {worst:.2f}"
+
+
 def test_fresh_noise_needs_a_generator():
     with pytest.raises(ValueError, match="generator"):
         ddim_sample_loop(no_noise, normal(2, 3), SCHEDULE, PATH, eta=0.5)
@@ -309,12 +324,22 @@ def test_a_path_may_have_a_single_timestep():
     expect_close(ddim_invert(no_noise, x, SCHEDULE, path), x * math.sqrt(level(4)), "one step up to the noise")
 
 
-def test_float32_samples_keep_the_digits_of_a_float64_schedule():
+@pytest.mark.parametrize("of_pred, of_noise, eta, clip", [(1, 0, 0, None), (1, 0, 0, 10), (0, 1, 1, None), (1, 0, 1, 10)])
+def test_float32_samples_keep_the_digits_of_a_float64_schedule(of_pred, of_noise, eta, clip):
     levels = torch.tensor([0.9999, 0.9998], dtype=torch.float64)
-    x, pred = torch.tensor([0.0]), torch.tensor([1.0])
-    exact = ddim_step(x.double(), 1, 0, pred.double(), levels).float()
+    x, pred, noise = torch.tensor([0.0]), torch.tensor([float(of_pred)]), torch.tensor([float(of_noise)])
+    options = dict(eta=eta, clip=clip)
+    exact = ddim_step(x.double(), 1, 0, pred.double(), levels, noise=noise.double(), **options).float()
     law = "factors in float64, cast afterwards: 1 - 0.9998 has four digits in float32"
-    expect_close(ddim_step(x, 1, 0, pred, levels), exact, law, rtol=1e-6, atol=0)
+    expect_close(ddim_step(x, 1, 0, pred, levels, noise=noise, **options), exact, law, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("eta", ETAS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_result_has_the_dtype_of_the_samples(dtype, eta):
+    x = normal(4, 2).to(dtype)
+    got = ddim_step(x, 5, 2, x, SCHEDULE, eta=eta, noise=x, clip=1)
+    assert got.dtype == dtype, f"samples in {dtype}, schedule in float64, but {got.dtype} came out"
 
 
 def test_no_gradient_is_recorded_and_the_callback_is_told_an_int():
@@ -351,24 +376,26 @@ def test_the_options_reach_every_step():
 # --- the way back up ------------------------------------------------------------------------------------------------
 
 
-def test_inversion_step_by_step():
+@pytest.mark.parametrize("first", [0, 1])
+def test_inversion_step_by_step(first):
     asked = []
 
     def predict_noise(x, t):
+        assert t.dtype == torch.int64, f"t is an int64 tensor, as in the loop, not {t.dtype}"
         asked.append(t.tolist())
         return 0.3 * x + 0.1 * t.double()[:, None]
 
     x = x_start = normal(2, 3)
-    for t, t_next, at in [(-1, 1, 1), (1, 3, 1), (3, 5, 3), (5, 6, 5)]:
+    for t, t_next, at in [(-1, first, first), (first, 3, first), (3, 5, 3), (5, 6, 5)]:
         noise = 0.3 * x + 0.1 * at
         guess = (x - math.sqrt(1 - level(t)) * noise) / math.sqrt(level(t))
         x = math.sqrt(level(t_next)) * guess + math.sqrt(1 - level(t_next)) * noise
     expect_close(
-        ddim_invert(predict_noise, x_start, SCHEDULE, PATH),
+        ddim_invert(predict_noise, x_start, SCHEDULE, torch.tensor([6, 5, 3, first])),
         x,
-        "clean to 1 to 3 to 5 to 6, noise predicted at the start",
+        f"clean to {first} to 3 to 5 to 6, noise predicted at the start",
     )
-    assert asked == [[1, 1], [1, 1], [3, 3], [5, 5]], (
+    assert asked == [[first, first], [first, first], [3, 3], [5, 5]], (
         f"asked at {asked}: at the last of `timesteps` for the clean sample"
     )
 

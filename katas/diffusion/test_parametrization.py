@@ -154,7 +154,8 @@ def test_the_first_timesteps_keep_their_digits(convert):
 
 @every_conversion
 def test_the_dtype_is_that_of_the_samples(convert):
-    for dtype, other in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+    pairs = (torch.bfloat16, torch.float64), (torch.float32, torch.float64), (torch.float64, torch.float32)
+    for dtype, other in pairs:
         x_t = torch.ones(2, 3, dtype=dtype)
         got = convert(x_t, torch.tensor([1, 2]), x_t, ALPHAS_CUMPROD.to(other)).dtype
         assert got == dtype, f"samples in {dtype}, schedule in {other}, but {got} came out"

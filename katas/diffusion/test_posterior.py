@@ -154,7 +154,8 @@ def test_early_timesteps_keep_their_digits():
 
 
 def test_the_dtype_is_that_of_the_samples():
-    for dtype, other in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+    pairs = (torch.bfloat16, torch.float64), (torch.float32, torch.float64), (torch.float64, torch.float32)
+    for dtype, other in pairs:
         x = torch.ones(2, 3, dtype=dtype)
         got = q_posterior_mean_variance(x, x, torch.tensor([2, 0]), ALPHAS_CUMPROD.to(other))
         dtypes = [part.dtype for part in got]

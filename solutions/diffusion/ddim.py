@@ -91,9 +91,10 @@ def ddim_sample_loop(
     the list, and from the last of them to the clean sample.
 
     `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). For eta other than 0 the
-    fresh noise of each step comes from `generator` alone; without one a ValueError names `generator`. After each
-    step `on_step(t, x)` is called with the t it started from, as an int, and the sample it led to. No gradient is
-    recorded.
+    fresh noise of each step, independent for every element, comes from `generator` alone; without one a
+    ValueError names `generator`. After each step `on_step(t, x)` is called with the t it started from, as an int,
+    and the sample it led to; who wants to keep x keeps a copy. No gradient is recorded. No samples (B = 0) are no
+    error.
     """
     if eta != 0 and generator is None:
         raise ValueError(f"generator is needed for eta = {eta}")
@@ -123,8 +124,8 @@ def ddim_invert(
     Visits the falling `timesteps` from the last to the first. The first step leads from the clean samples
     (timestep -1) to the last of `timesteps`, the least noisy one, with the noise predicted for the clean samples
     at that timestep. Every further step, from x at timestep t up to t_next, uses the noise predicted for x at t;
-    at the first of `timesteps`, where the path ends, none is predicted. The round trip is exact only in the
-    limit of many steps.
+    at the first of `timesteps`, where the path ends, none is predicted. `predict_noise` is called as in
+    `ddim_sample_loop`. The round trip is exact only in the limit of many steps. No samples are no error.
 
     Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502).
     """

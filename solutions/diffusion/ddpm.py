@@ -54,7 +54,7 @@ def p_sample(
     mean = q_posterior_mean_variance(x_start, x_t, t, alphas_cumprod).mean
     not_last = (t > 0).reshape(-1, *[1] * (x_t.dim() - 1))
     # Chosen, not multiplied by 0: whatever the variance at t = 0 is, its root may be NaN.
-    return torch.where(not_last, mean + extract(variances, t, x_t).sqrt() * noise, mean)
+    return torch.where(not_last, mean + extract(variances.sqrt(), t, x_t) * noise, mean)
 
 
 @torch.no_grad()
@@ -72,7 +72,8 @@ def p_sample_loop(
 
     `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). The fresh noise, independent
     for every step and element, comes from `generator` alone. After each step `on_step(t, x)` is called with t
-    as an int and x the sample at t - 1. No gradient is recorded.
+    as an int and x the sample at t - 1; who wants to keep x keeps a copy. No gradient is recorded. No samples (B = 0)
+    are no error.
     """
     x = x_T
     for step in reversed(range(len(alphas_cumprod))):  # a recurrence: every step starts from the one before

@@ -350,6 +350,41 @@ MISTAKES = [
         why="A point of the spacing that is whole may come out a little less, and is then rounded down by one.",
         caught_by="test_timesteps_agree_with_the_definition",
     ),
+    Mistake(
+        name="one_noise_for_all_pixels",
+        find="noise = torch.randn(x.shape, generator",
+        replace="noise = torch.randn(x.shape[:2] + (1,) * (x.dim() - 2), generator",
+        why="Points look right; an image gets one number of noise for all of its pixels.",
+        caught_by="test_samples_on_their_way_have_any_rank_and_every_element_its_own_noise",
+    ),
+    Mistake(
+        name="sigma_in_float32",
+        find="    variance = eta**2",
+        replace="    abar, abar_prev = abar.to(x_t.dtype), abar_prev.to(x_t.dtype)\n    variance = eta**2",
+        why="1 - 0.9998 has four digits in float32, and so has what is made of it.",
+        caught_by="test_float32_samples_keep_the_digits_of_a_float64_schedule",
+    ),
+    Mistake(
+        name="inversion_leaves_out_timestep_0",
+        find="    path = [-1, *timesteps.flip(0).tolist()]\n",
+        replace="    path = [-1, *[t for t in timesteps.flip(0).tolist() if t > 0]]\n",
+        why="Timestep 0 carries noise, and is a timestep like any other.",
+        caught_by="test_inversion_step_by_step",
+    ),
+    Mistake(
+        name="inversion_asks_with_int32",
+        find="torch.full((len(x),), max(t, path[1]), dtype=torch.int64",
+        replace="torch.full((len(x),), max(t, path[1]), dtype=torch.int32",
+        why="An embedding table, or a schedule indexed with t, wants int64.",
+        caught_by="test_inversion_step_by_step",
+    ),
+    Mistake(
+        name="result_in_float32_at_least",
+        find="    signal, sigma = abar.sqrt()",
+        replace="    x_t = x_t.float() if x_t.element_size() == 2 else x_t\n    signal, sigma = abar.sqrt()",
+        why="A model in bfloat16 is given float32 at the next step, and refuses it.",
+        caught_by="test_the_result_has_the_dtype_of_the_samples",
+    ),
 ]
 
 _INT = "an int is filled in as int64 anyway"

@@ -2,7 +2,7 @@
 
 from tests.mistakes import Mistake
 
-RETURN = "return torch.where(not_last, mean + extract(variances, t, x_t).sqrt() * noise, mean)"
+RETURN = "return torch.where(not_last, mean + extract(variances.sqrt(), t, x_t) * noise, mean)"
 NOISE = "noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)"
 LOOP = "for step in reversed(range(len(alphas_cumprod))):"
 CLIP = "x_start = x_start.clamp(-clip, clip)"
@@ -11,7 +11,7 @@ MISTAKES = [
     Mistake(
         name="noise_at_the_last_step",
         find=RETURN,
-        replace="return mean + extract(variances, t, x_t).sqrt() * noise",
+        replace="return mean + extract(variances.sqrt(), t, x_t) * noise",
         why="The step from t = 0 leads to the clean sample: noise added there stays in the picture.",
         caught_by="test_at_t_0_the_guess_itself_comes_out_without_noise",
     ),
@@ -24,7 +24,7 @@ MISTAKES = [
     ),
     Mistake(
         name="variance_taken_for_the_deviation",
-        find="extract(variances, t, x_t).sqrt() * noise",
+        find="extract(variances.sqrt(), t, x_t) * noise",
         replace="extract(variances, t, x_t) * noise",
         why="Noise is scaled by the standard deviation, the square root of the variance.",
         caught_by="test_a_step_back_by_hand",
@@ -211,8 +211,8 @@ MISTAKES = [
     ),
     Mistake(
         name="noise_at_0_multiplied_away",
-        find="return torch.where(not_last, mean + extract(variances, t, x_t).sqrt() * noise, mean)",
-        replace="return mean + not_last * extract(variances, t, x_t).sqrt() * noise",
+        find="return torch.where(not_last, mean + extract(variances.sqrt(), t, x_t) * noise, mean)",
+        replace="return mean + not_last * extract(variances.sqrt(), t, x_t) * noise",
         why="0 times NaN is NaN: what must not count has to be left out, not multiplied by 0.",
         caught_by="test_the_variance_at_0_does_not_matter",
     ),
@@ -257,6 +257,27 @@ MISTAKES = [
         replace="    betas = 1 - alphas_cumprod / torch.cat((alphas_cumprod.new_ones(1), alphas_cumprod[:-1]))\n    return betas.clamp(1e-4, 0.999)",
         why="The cut belongs to the schedule that makes the betas; here they are read off as they are.",
         caught_by="test_fixed_large_variances_are_not_cut",
+    ),
+    Mistake(
+        name="one_noise_for_all_pixels",
+        find="noise = torch.randn(x.shape, generator",
+        replace="noise = torch.randn(x.shape[:2] + (1,) * (x.dim() - 2), generator",
+        why="Points look right; an image gets one number of noise for all of its pixels.",
+        caught_by="test_samples_on_their_way_have_any_rank_and_every_element_its_own_noise",
+    ),
+    Mistake(
+        name="clip_for_points_only",
+        find="    if clip is not None:\n",
+        replace="    if clip is not None and x_t.dim() <= 2:\n",
+        why="Images are what is cut: their pixels lie in [-1, 1].",
+        caught_by="test_samples_have_any_rank_and_keep_their_dtype",
+    ),
+    Mistake(
+        name="result_in_float32_at_least",
+        find="    x_start = x_start_from_noise(x_t, t, pred_noise, alphas_cumprod)\n",
+        replace="    x_t = x_t.float() if x_t.element_size() == 2 else x_t\n    x_start = x_start_from_noise(x_t, t, pred_noise, alphas_cumprod)\n",
+        why="A model in bfloat16 is given float32 at the next step, and refuses it.",
+        caught_by="test_the_result_has_the_dtype_of_the_samples",
     ),
 ]
 

@@ -140,4 +140,11 @@ MISTAKES = [
         why="A floor adds noise where the schedule has almost none.",
         caught_by="test_tiny_noise_is_not_lost",
     ),
+    Mistake(
+        name="half_precision_widened",
+        find="return values[t].to(x.dtype).reshape",
+        replace="return values[t].to(x.dtype if x.dtype == torch.float64 else torch.float32).reshape",
+        why="A model in bfloat16 is given float32, and its first layer refuses it.",
+        caught_by="test_the_dtype_is_that_of_the_samples",
+    ),
 ]

@@ -271,4 +271,11 @@ MISTAKES = [
         why="1 - alphas_cumprod is tiny at the first timesteps: in float32 it keeps four digits.",
         caught_by="test_the_schedule_is_used_and_handed_on_as_it_is",
     ),
+    Mistake(
+        name="targets_in_the_dtype_of_the_schedule",
+        find="    return x_start\n",
+        replace="    return x_start.to(alphas_cumprod.dtype)\n",
+        why="The schedule is kept in float64; what the network should answer is the sample itself.",
+        caught_by="test_targets_have_the_dtype_of_the_samples",
+    ),
 ]

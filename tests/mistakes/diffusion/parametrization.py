@@ -167,4 +167,11 @@ MISTAKES = [
         why="A floor under what one divides by makes the first timesteps wrong instead of finite: they were finite.",
         caught_by="test_nothing_is_cut_at_the_far_ends",
     ),
+    Mistake(
+        name="half_precision_widened",
+        find="    return extract(alphas_cumprod.sqrt(), t, x_t), extract((1 - alphas_cumprod).sqrt(), t, x_t)",
+        replace="    return extract(alphas_cumprod.sqrt(), t, x_t.float() if x_t.element_size() == 2 else x_t), extract((1 - alphas_cumprod).sqrt(), t, x_t)",
+        why="The result has the dtype of x_t, bfloat16 as well.",
+        caught_by="test_the_dtype_is_that_of_the_samples",
+    ),
 ]

@@ -201,4 +201,11 @@ MISTAKES = [
         why="A floor under what one divides by makes the first timesteps wrong: they were finite.",
         caught_by="test_extreme_betas_are_not_cut",
     ),
+    Mistake(
+        name="variance_in_float32_at_least",
+        find="return Posterior(mean, extract(variances, t, x_t), extract(log_variances, t, x_t))",
+        replace="wide = x_t.float() if x_t.element_size() == 2 else x_t\n    return Posterior(mean, extract(variances, t, wide), extract(log_variances, t, wide))",
+        why="All three have the dtype of x_t, bfloat16 as well.",
+        caught_by="test_the_dtype_is_that_of_the_samples",
+    ),
 ]
