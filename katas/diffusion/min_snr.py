@@ -2,7 +2,8 @@
 
 The three kinds of prediction differ by a factor that depends on the timestep alone: the squared error of the
 clean sample, times the SNR, is that of the noise, and times SNR + 1 that of the velocity. Cutting the SNR at
-gamma balances easy and hard timesteps, and with these weights it is the same objective for all three.
+gamma balances easy and hard timesteps, and with these weights it is the same objective for all three. An SNR
+of 0 and an infinite one have their weights, too: what the formulas tend to.
 """
 
 import torch

@@ -106,6 +106,7 @@ def test_the_decay_grows_until_it_is_the_given_one():
     expect_close(got, [2 / 11, 3 / 12, 0.3, 0.3, 0.3], "min(decay, (1 + n) / (10 + n)): 4/13 is above 0.3")
     expect_close(EMA(Model()).decay_at(8990), 0.999, "8991/9000 = 0.999, the decay unless told otherwise")
     expect_close(EMA(Model()).decay_at(100_000), 0.999, "and never above it")
+    expect_close(EMA(Model(), decay=0.9999).decay_at(10**6), 0.9999, "a decay above the default is not cut")
 
 
 # --- the average --------------------------------------------------------------------------------------------
@@ -317,6 +318,31 @@ def test_two_models_may_borrow_the_average_one_inside_the_other():
     with ema.swapped_into(one), ema.swapped_into(two):
         pass
     expect_equal((values(one), values(two)), before, "afterwards each model has its own values again")
+
+
+def test_one_model_may_borrow_the_average_twice_one_inside_the_other():
+    model, ema = swappable()
+    own, average = values(model), values(ema.model)
+    with ema.swapped_into(model):
+        with ema.swapped_into(model):
+            pass
+        expect_equal(values(model), average, "after the inner swap the model has what it had before it")
+    expect_equal(values(model), own, "afterwards the model has its own values again")
+
+
+def test_an_average_that_was_never_updated_is_swapped_in_like_any_other():
+    model, ema = Model(seed=5), EMA(Model(seed=6))
+    with ema.swapped_into(model):
+        expect_equal(values(model), values(ema.model), "inside, the model is the average, after 0 updates, too")
+
+
+def test_a_buffer_that_is_set_anew_inside_is_put_back():
+    model, ema = swappable()
+    own = values(model)
+    with ema.swapped_into(model):
+        model.mask = ~model.mask  # a new tensor under the old name, as many modules do it
+        model.norm.running_mean = model.norm.running_mean + 1
+    expect_equal(values(model), own, "afterwards the buffers have the model's own values")
 
 
 def test_an_older_state_sets_the_count_back():

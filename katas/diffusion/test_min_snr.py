@@ -4,6 +4,8 @@ The signal-to-noise ratio is cut at gamma, and divided by what the squared error
 that of the clean sample. Pure noise (an SNR of 0) has a weight, too. Out of scope: computing the SNR, other weightings.
 """
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -96,6 +98,13 @@ def test_at_gamma_itself_both_sides_meet(gamma):
 def test_pure_noise_has_a_weight(dtype):
     got = tuple(weight(torch.zeros(2, dtype=dtype)) for weight in WEIGHTS)
     expect_close(got, ([1, 1], [0, 0], [0, 0]), "an SNR of 0 lies below gamma, and 0 / 0 must not come out")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_noise_at_all_has_a_weight(dtype):
+    # alphas_cumprod rounded to 1, as float32 does it, has an infinite SNR: min is gamma, and gamma / inf is 0
+    got = tuple(weight(torch.tensor([math.inf], dtype=dtype)) for weight in WEIGHTS)
+    expect_close(got, ([0], [5], [0]), "an infinite SNR is cut at gamma, and inf / inf must not come out")
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)

@@ -316,9 +316,16 @@ def test_tiny_variances_count():
     expect_close(got, 1e-8, "(1e-4 - 2e-4)²: no direction is dropped for being narrow", rtol=1e-3, atol=0)
 
 
-def test_every_pair_counts_in_large_sets_too():
-    x, y = randn(300, 2), randn(1200, 2, seed=1)
-    d_xy, d_xx, d_yy = (
-        torch.from_numpy(scipy.spatial.distance.cdist(a.numpy(), b.numpy())).mean() for a, b in ((x, y), (x, x), (y, y))
-    )
+@pytest.mark.parametrize("dim", [2, 100])
+def test_every_pair_and_every_column_counts_in_large_sets_too(dim):
+    x, y = randn(300, dim), randn(1200, dim, seed=1)
+    distances = [torch.from_numpy(scipy.spatial.distance.cdist(a.numpy(), b.numpy())) for a, b in ((x, x), (y, y), (x, y))]
+    d_xx, d_yy, d_xy = (d.mean() for d in distances)
     expect_close(energy_distance(x, y), 2 * d_xy - d_xx - d_yy, "means over all pairs", **HALF_THE_DIGITS)
+    width = dim**0.5
+    k_xx, k_yy, k_xy = (torch.exp(-(d**2) / (2 * width**2)) for d in distances)
+    biased = k_xx.mean() + k_yy.mean() - 2 * k_xy.mean()
+    expect_close(mmd_rbf_biased(x, y, bandwidth=width), biased, "means over all pairs", rtol=1e-5, atol=1e-9)
+    without = [(k.sum() - len(k)) / (len(k) * (len(k) - 1)) for k in (k_xx, k_yy)]
+    unbiased = sum(without) - 2 * k_xy.mean()
+    expect_close(mmd_rbf_unbiased(x, y, bandwidth=width), unbiased, "means over all pairs", rtol=1e-5, atol=1e-9)

@@ -19,7 +19,7 @@ from katas.diffusion.schedules import (
     sigmoid_beta_schedule,
     snr,
 )
-from katas.lab.laws import STANDING_LAWS, expect_close
+from katas.lab.laws import STANDING_LAWS, expect_close, expect_equal
 from katas.lab.strategies import tensors
 
 SCHEDULES = [linear_beta_schedule, cosine_beta_schedule, sigmoid_beta_schedule]
@@ -215,6 +215,20 @@ def test_no_value_is_cut_where_no_cut_is_promised():
     expect_close(got, [1e-3, 1e-6, 1e-9, 1e-12, 1e-15], "the product, however small", rtol=1e-9, atol=0)
     got = linear_beta_schedule(3, beta_start=1e-9, beta_end=3e-9)
     expect_close(got, [1e-6 / 3, 2e-6 / 3, 1e-6], "betas, however small", rtol=1e-9, atol=0)
+
+
+def test_where_all_is_lost_nothing_is_left():
+    betas = torch.tensor([0.5, 1.0, 0.5], dtype=torch.float64)
+    expect_close(alphas_cumprod(betas), [0.5, 0, 0], "a beta of 1 leaves nothing, and nothing comes back")
+    expect_close(snr(torch.tensor([0.0, 0.5], dtype=torch.float64)), [0, 1], "no signal, a ratio of 0", rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_call_gives_betas_of_its_own(schedule):
+    first = schedule(12)
+    kept = first.clone()
+    first *= 0.5
+    expect_equal(schedule(12), kept, "whoever changes the betas of one call does not change those of the next")
 
 
 def test_the_first_betas_of_a_steep_sigmoid_are_tiny():

@@ -115,9 +115,11 @@ def test_standing_laws(law):
     law(timestep_embedding, torch.tensor([0, 17.5, 999], dtype=torch.float64), 7)
 
 
-def test_a_wide_embedding_is_made_like_a_narrow_one():
+@pytest.mark.parametrize("dim", [129, 512])
+def test_a_wide_embedding_is_made_like_a_narrow_one(dim):
     t = torch.tensor([70.0], dtype=torch.float64)
-    expect_close(timestep_embedding(t, 129), embedding_by_definition(t, 129), "64 frequencies, and a column of 0")
+    law = f"{dim // 2} frequencies{', and a column of 0' * (dim % 2)}"
+    expect_close(timestep_embedding(t, dim), embedding_by_definition(t, dim), law)
 
 
 def test_late_timesteps_keep_their_digits():

@@ -4,6 +4,8 @@ Blocks are checked against their formulas, written out with torch.nn.functional 
 whole network only what is promised is asked: shapes, conditioning, zero at first. Out of scope: how well it learns, dropout.
 """
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -112,6 +114,12 @@ def test_attention_is_its_formula(heads):
     x = normal(3, 8, 3, 5)
     expected = attention_by_definition(block.state_dict(), x, heads, 2)
     expect_close(block(x), expected, f"softmax(q · k / sqrt(channels / heads)) over the keys, {heads} heads, plus x")
+
+
+def test_attention_of_large_scores_is_finite():
+    block, x = made(SelfAttention2d, 8, heads=2, groups=2, scale=30.0), normal(3, 8, 3, 5)
+    expected = attention_by_definition(block.state_dict(), x, 2, 2)
+    expect_close(block(x), expected, "scores of several thousand: softmax holds, where exp alone overflows")
 
 
 def test_attention_starts_as_the_identity():
@@ -230,13 +238,13 @@ def test_fractional_timesteps_are_no_whole_ones():
     assert apart > 1e-4, f"half a timestep later the prediction is the same: difference {apart}"
 
 
-def told_at(net, t):
+def told_at(net, t, dtype=torch.float64):
     """What the first block is told at these timesteps, one row for each."""
     told = []
     first = next(module for module in net.modules() if isinstance(module, ResBlock))
     keep = lambda module, args, named: told.append(embedding_among(args, named))  # noqa: E731
     handle = first.register_forward_pre_hook(keep, with_kwargs=True)
-    net(normal(len(t), 2, 4, 4), t)
+    net(normal(len(t), 2, 4, 4).to(dtype), t)
     handle.remove()
     return told[0]
 
@@ -246,6 +254,12 @@ def test_neighbouring_timesteps_are_told_apart():
     ratio = float((near - next_to_it).norm() / (near - far).norm())
     # right code of two kinds, twenty starts each: 0.17 to 0.53; with t / 1000 in place of t: 0.0009 to 0.0014
     assert ratio > 0.03, f"t = 17 and 18 differ by {ratio:.4f} of what 17 and 900 do: is t itself embedded?"
+
+
+def test_neighbouring_timesteps_are_told_apart_in_half_precision():
+    late, next_to_it = told_at(small_unet().bfloat16(), torch.tensor([998, 999]), torch.bfloat16).float()
+    told = "bfloat16 has no odd numbers above 256: the sinusoids are made in float32, and cast afterwards"
+    assert float((late - next_to_it).norm()) > 0.01 * float(late.norm()), f"t = 998 and 999 are told as the same: {told}"
 
 
 def test_the_embedding_is_no_linear_map_of_the_sinusoids():
@@ -286,6 +300,15 @@ def test_attention_is_where_it_was_asked_for():
         net = small_unet(attention_levels=levels, blocks=blocks)
         count = sum(isinstance(module, SelfAttention2d) for module in net.modules())
         assert count == expected, f"levels {levels}, {blocks} blocks each, and the middle: {expected}, not {count}"
+
+
+def test_there_may_be_many_levels_and_blocks():
+    net = small_unet(channels=(4, 8, 4, 8), blocks=3, attention_levels=(0, 2, 3))
+    counts = [sum(isinstance(module, kind) for module in net.modules()) for kind in (ResBlock, SelfAttention2d)]
+    # four levels of three blocks, down and up, and two in the middle; three levels of three, down and up, and one
+    assert counts == [4 * 3 * 2 + 2, 3 * 3 * 2 + 1], f"26 blocks and 19 attentions, not {counts}"
+    x = normal(3, 2, 13, 6)  # 13 x 6, 7 x 3, 4 x 2, 2 x 1
+    assert net(x, T, LABELS).shape == x.shape
 
 
 def test_each_level_works_at_half_the_size_of_the_one_above():
@@ -377,7 +400,18 @@ def test_standing_laws(law):
     law(made(SelfAttention2d, 8, groups=4), normal(3, 8, 5, 7))
 
 
-def test_float32_stays_float32():
+def test_a_copy_has_a_table_of_labels_of_its_own():
+    net = small_unet()
+    other, x = copy.deepcopy(net), normal(3, 2, 7, 5)
+    before = net(x, T, LABELS)
+    with torch.no_grad():
+        other.label_embedding.weight.zero_()
+    expect_close(net(x, T, LABELS), before, "the copy changed, and not the network it was made from")
+    assert (other(x, T, LABELS) - before).abs().max() > 1e-3, "a copy, such as an average of the weights, has its own"
+
+
+@pytest.mark.parametrize("t", [T, T.double() + 0.5], ids=["whole timesteps", "timesteps in float64"])
+def test_float32_stays_float32(t):
     net = small_unet().float()
-    assert net(normal(3, 2, 7, 5).float(), T, LABELS).dtype == torch.float32
+    assert net(normal(3, 2, 7, 5).float(), t, LABELS).dtype == torch.float32
     assert isinstance(net, nn.Module) and all(p.dtype == torch.float32 for p in net.parameters())

@@ -72,17 +72,17 @@ class UNet(nn.Module):
 
     `channels` has one entry a level, from the full size down; each level after the first works at half the
     height and width of the one above, rounded up, so sizes need not be multiples of anything. A level has
-    `blocks` ResBlocks on the way down and as many on the way up; levels named in `attention_levels` (0 is the
-    full size) have a SelfAttention2d after each of them; in the middle, at the smallest size, are ResBlock,
-    SelfAttention2d, ResBlock. On the way up the first block of a level also sees what the last one on the way
-    down gave, as further channels. `heads` and `groups` hold for every block and for the GroupNorm before the
-    last convolution.
+    `blocks` ResBlocks on the way down and as many on the way up; levels named in `attention_levels` (0 is
+    the full size) have a SelfAttention2d after each of them; in the middle, at the smallest size, are
+    ResBlock, SelfAttention2d, ResBlock. On the way up the first block of a level also sees what the last
+    one on the way down gave (after its attention, if it has one), as further channels. `heads` and `groups`
+    hold for every block and for the GroupNorm before the last convolution.
 
     The embedding that every ResBlock is told is a network of two linear layers, with a nonlinearity between
-    them, on `timestep_embedding` of t. With `num_classes` there is a table of num_classes + 1 learnt embeddings,
-    `label_embedding`, whose row for the label is added to it; the last row, `null_label` = num_classes, stands
-    for "no label" and is used where no labels are given. Without `num_classes`, `null_label` is None, and labels
-    are refused with a ValueError that names `labels`.
+    them, on `timestep_embedding` of t, made in float32 or wider. With `num_classes` there is a table of
+    num_classes + 1 learnt embeddings, `label_embedding`, whose row for the label is added to it; the last
+    row, `null_label` = num_classes, stands for "no label" and is used where no labels are given. Without
+    `num_classes`, `null_label` is None, and labels are refused with a ValueError that names `labels`.
 
     The weight and bias of the last convolution, `conv_out`, start at 0: an untrained network predicts 0.
 

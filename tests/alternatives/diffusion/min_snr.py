@@ -10,7 +10,8 @@ def min_snr_noise_weight(snr, *, gamma=5):
 
 
 def min_snr_x_start_weight(snr, *, gamma=5):
-    return min_snr_noise_weight(snr, gamma=gamma) * snr
+    noise_weight = min_snr_noise_weight(snr, gamma=gamma)
+    return torch.where(noise_weight < 1, gamma, snr)
 
 
 def min_snr_v_weight(snr, *, gamma=5):

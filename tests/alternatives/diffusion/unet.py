@@ -121,7 +121,7 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "B C H W"]:
         if labels is not None and self.null_label is None:
             raise ValueError("labels!")
-        waves = timestep_embedding(t.to(x), self.dim)
+        waves = timestep_embedding(t.double(), self.dim).to(x)
         embedding = self.second(F.relu(self.first(waves)))
         if self.null_label is not None:
             embedding = embedding + self.label_embedding(

@@ -324,4 +324,32 @@ MISTAKES = [
         why="One model inside another overwrites what was kept of the outer one.",
         caught_by="test_two_models_may_borrow_the_average_one_inside_the_other",
     ),
+    Mistake(
+        name="decay_above_the_default_cut",
+        find="return min(self.decay, (1 +",
+        replace="return min(self.decay, 0.999, (1 +",
+        why="A long run wants 0.9999, and the argument is there to be used.",
+        caught_by="test_the_decay_grows_until_it_is_the_given_one",
+    ),
+    Mistake(
+        name="backup_kept_by_the_model",
+        find="        own = _copies(model)\n        model.load_state_dict(self.model.state_dict())\n        try:\n            yield\n        finally:\n            model.load_state_dict(own)\n",
+        replace="        self._own = getattr(self, \"_own\", {})\n        self._own[id(model)] = _copies(model)\n        model.load_state_dict(self.model.state_dict())\n        try:\n            yield\n        finally:\n            model.load_state_dict(self._own[id(model)])\n",
+        why="A swap inside a swap overwrites the backup with the average: the weights are lost.",
+        caught_by="test_one_model_may_borrow_the_average_twice_one_inside_the_other",
+    ),
+    Mistake(
+        name="no_swap_before_the_first_update",
+        find="        model.load_state_dict(self.model.state_dict())\n",
+        replace="        if self.num_updates:\n            model.load_state_dict(self.model.state_dict())\n",
+        why="The average may come from elsewhere, from a file for one, and is there after 0 updates.",
+        caught_by="test_an_average_that_was_never_updated_is_swapped_in_like_any_other",
+    ),
+    Mistake(
+        name="buffers_put_back_into_the_old_tensors",
+        find="        own = _copies(model)\n        model.load_state_dict(self.model.state_dict())\n        try:\n            yield\n        finally:\n            model.load_state_dict(own)\n",
+        replace="        own = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]\n        model.load_state_dict(self.model.state_dict())\n        try:\n            yield\n        finally:\n            with torch.no_grad():\n                for tensor, value in own:\n                    tensor.copy_(value)\n",
+        why="A module may have put another tensor in the buffer's place; the old one is nobody's any more.",
+        caught_by="test_a_buffer_that_is_set_anew_inside_is_put_back",
+    ),
 ]

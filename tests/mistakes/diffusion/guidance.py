@@ -184,6 +184,27 @@ MISTAKES = [
         why="Draws in steps of a hundredth round the probability up to the next one.",
         caught_by="test_a_small_probability_is_not_rounded",
     ),
+    Mistake(
+        name="no_pass_for_samples_without_a_label",
+        find="    nulls = torch.full_like(labels, null_label)\n",
+        replace="    if (labels == null_label).all():\n        return model(x, t, labels)\n    nulls = torch.full_like(labels, null_label)\n",
+        why="Whoever counts on 2 B rows, or traces the model, gets another program now and then.",
+        caught_by="test_the_model_is_called_once_for_both_answers",
+    ),
+    Mistake(
+        name="null_label_0_taken_for_none",
+        find="    nulls = torch.full_like(labels, null_label)\n",
+        replace="    nulls = torch.full_like(labels, null_label or -1)\n",
+        why="0 is a label, and false.",
+        caught_by="test_label_0_may_stand_for_no_label",
+    ),
+    Mistake(
+        name="probability_in_steps_of_a_256th",
+        find="    dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < drop_probability\n",
+        replace="    dropped = torch.randint(256, labels.shape, generator=generator, device=labels.device) < 256 * drop_probability\n",
+        why="0.003 becomes 1/256.",
+        caught_by="test_a_small_probability_is_not_rounded",
+    ),
 ]
 
 EQUIVALENT = {

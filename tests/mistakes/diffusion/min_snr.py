@@ -126,4 +126,11 @@ MISTAKES = [
         why="A floor under the ratio changes the weight wherever gamma is small.",
         caught_by="test_neither_ratio_nor_gamma_is_cut_elsewhere",
     ),
+    Mistake(
+        name="velocity_weight_by_the_share_of_the_signal",
+        find="    return torch.clamp(snr, max=gamma) / (snr + 1)\n",
+        replace="    return snr / (snr + 1) * torch.clamp(gamma / snr, max=1)\n",
+        why="The same but at the ends: inf / inf, and gamma / 0 times 0.",
+        caught_by="test_no_noise_at_all_has_a_weight",
+    ),
 ]

@@ -259,7 +259,7 @@ MISTAKES = [
         find="    return torch.cdist(x, y, compute_mode",
         replace="    return torch.cdist(x[:1000], y[:1000], compute_mode",
         why="A thousand rows are a sample of the set, and the means run over all pairs.",
-        caught_by="test_every_pair_counts_in_large_sets_too",
+        caught_by="test_every_pair_and_every_column_counts_in_large_sets_too",
     ),
     Mistake(
         name="narrow_directions_dropped",
@@ -267,6 +267,20 @@ MISTAKES = [
         replace="    singular_values = torch.linalg.svdvals(_symmetric_root(covariance1) @ _symmetric_root(covariance2))\n    singular_values = singular_values.where(singular_values > 1e-6 * singular_values.max(), 0)\n",
         why="A narrow direction has its share in the distance, too.",
         caught_by="test_tiny_variances_count",
+    ),
+    Mistake(
+        name="first_columns_only",
+        find="    return torch.cdist(x, y, compute_mode",
+        replace="    x, y = x[:, :64], y[:, :64]\n    return torch.cdist(x, y, compute_mode",
+        why="Features of a network have hundreds of columns, and all of them count.",
+        caught_by="test_every_pair_and_every_column_counts_in_large_sets_too",
+    ),
+    Mistake(
+        name="kernels_of_a_part_of_the_samples",
+        find="    pairs = ((x, x), (y, y), (x, y))\n",
+        replace="    x, y = x[:256], y[:256]\n    pairs = ((x, x), (y, y), (x, y))\n",
+        why="All pairs were promised; a part of them is another, noisier number.",
+        caught_by="test_every_pair_and_every_column_counts_in_large_sets_too",
     ),
 ]
 

@@ -242,4 +242,18 @@ MISTAKES = [
         why="The start is where it is; only by default does it lie below 0.",
         caught_by="test_a_sigmoid_may_start_above_0",
     ),
+    Mistake(
+        name="product_by_sums_of_logarithms_of_cut_numbers",
+        find="    return torch.cumprod(1 - betas, dim=0)\n",
+        replace="    return torch.exp(torch.cumsum(torch.log((1 - betas).clamp(min=1e-4)), dim=0))\n",
+        why="The logarithm of 0 was feared, and a beta of 1 leaves something.",
+        caught_by="test_where_all_is_lost_nothing_is_left",
+    ),
+    Mistake(
+        name="one_tensor_for_all_callers",
+        find="def cosine_beta_schedule(\n",
+        replace="import functools\n\n\n@functools.lru_cache\ndef cosine_beta_schedule(\n",
+        why="A cache hands out the same tensor again, with what somebody has made of it.",
+        caught_by="test_every_call_gives_betas_of_its_own",
+    ),
 ]

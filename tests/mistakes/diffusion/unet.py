@@ -243,7 +243,7 @@ MISTAKES = [
     ),
     Mistake(
         name="fractional_timesteps_cut",
-        find="timestep_embedding(t.to(dtype), self.time_channels)",
+        find="timestep_embedding(t, self.time_channels)",
         replace="timestep_embedding(t.long().to(dtype), self.time_channels)",
         why="Samplers with their own spacing visit fractional timesteps; cut to whole ones they are told a lie.",
         caught_by="test_fractional_timesteps_are_no_whole_ones",
@@ -285,8 +285,8 @@ MISTAKES = [
     ),
     Mistake(
         name="timestep_as_a_fraction",
-        find="timestep_embedding(t.to(dtype), self.time_channels)",
-        replace="timestep_embedding(t.to(dtype) / 1000, self.time_channels)",
+        find="timestep_embedding(t, self.time_channels)",
+        replace="timestep_embedding(t / 1000, self.time_channels)",
         why="The sinusoids are made for whole timesteps; of fractions below 1 they hardly tell one from the next.",
         caught_by="test_neighbouring_timesteps_are_told_apart",
     ),
@@ -310,6 +310,34 @@ MISTAKES = [
         replace="torch.full(t.shape, self.null_label)",
         why="The label that stands for none must be where the table of embeddings is.",
         caught_by="test_standing_laws",
+    ),
+    Mistake(
+        name="softmax_by_hand",
+        find="        attention = (q.mT @ k / math.sqrt(channels // self.heads)).softmax(dim=-1)",
+        replace="        attention = (q.mT @ k / math.sqrt(channels // self.heads)).exp()\n        attention = attention / attention.sum(dim=-1, keepdim=True)",
+        why="exp overflows from a score of 89 on in float32; softmax takes the maximum out first.",
+        caught_by="test_attention_of_large_scores_is_finite",
+    ),
+    Mistake(
+        name="table_of_the_original",
+        find="            self.label_embedding = nn.Embedding(num_classes + 1, width)\n",
+        replace="            table = self.label_embedding = nn.Embedding(num_classes + 1, width)\n            table.forward = lambda labels: F.embedding(labels, table.weight)\n",
+        why="A lambda keeps the table it was made for: a copy, such as the average of the weights, asks the original's.",
+        caught_by="test_a_copy_has_a_table_of_labels_of_its_own",
+    ),
+    Mistake(
+        name="timesteps_in_half_precision",
+        find="        t = t.to(torch.promote_types(dtype, torch.float32))",
+        replace="        t = t.to(dtype)",
+        why="In bfloat16 998 and 999 are both 1000.",
+        caught_by="test_neighbouring_timesteps_are_told_apart_in_half_precision",
+    ),
+    Mistake(
+        name="two_blocks_at_most",
+        find="            for block in range(blocks):\n",
+        replace="            for block in range(min(blocks, 2)):\n",
+        why="Tried with one block and with two, and taken for done.",
+        caught_by="test_there_may_be_many_levels_and_blocks",
     ),
 ]
 
