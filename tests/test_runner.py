@@ -156,6 +156,7 @@ def test_only_the_kata_that_cannot_be_imported_fails(toy, source, told):
     result.stdout.fnmatch_lines([told])
     result.stdout.fnmatch_lines([" ✘ first*1 failed", " ✔ second*1 passed"])
     assert "Traceback" not in text_of(result)
+    result.stdout.fnmatch_lines(["next: make katas/toy/test_first.py run"])
 
 
 def test_a_kata_that_loops_while_it_is_imported_is_cut(toy):

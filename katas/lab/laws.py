@@ -143,7 +143,7 @@ def device_is_followed(fn: Callable, *args, **kwargs) -> None:
     """
     __tracebackhide__ = True
     told = (
-        f"{_name(fn)} makes a tensor on the default device, not on the device of its input\n"
+        f"{_name(fn)} makes a tensor on the default device, not on that of its input, a tensor or a generator\n"
         "  say `device=x.device` for every new tensor, or derive it (`x.new_zeros(…)`, `torch.zeros_like(x)`)"
     )
     expected = fn(*args, **kwargs)  # an error that has nothing to do with devices shows itself here

@@ -477,11 +477,13 @@ class Ladder:
             topic, kata = names
             spec = f"katas/{topic}/test_{kata}.py"
             if self.failures[names]:
-                writer.write_line(f"next: make `{report.sentence(self.failures[names][0].split('::')[-1])}` hold")
+                first = self.failures[names][0]
+                law = f"`{report.sentence(first.split('::')[-1])}` hold" if "::" in first else f"{first} run"
+                writer.write_line(f"next: make {law}")
                 file = finder.file_of(topic, kata) if finder else None
                 where = f"your code {report.shown_path(file)}, " if file else ""
                 writer.write_line(f"      {where}its spec {spec}")
-                writer.write_line(f"      {_again(finder, self.failures[names][0])}")
+                writer.write_line(f"      {_again(finder, first)}")
                 return
             if self.todos[names]:
                 todo = min(self.todos[names], key=lambda todo: (rank(topic, todo["kata"]), todo["line"]))
