@@ -207,7 +207,7 @@ def test_standing_laws(law, function):
 
 
 def test_no_value_is_cut_where_no_cut_is_promised():
-    levels = torch.tensor([0.9999, 1 - 1e-9, 1e-12], dtype=torch.float64)
+    levels = torch.tensor([0.9999, 1 - 1e-9, 3e-9], dtype=torch.float64)
     expected = [level / (1 - level) for level in levels.tolist()]
     # 1 - (1 - 1e-9) has seven digits left in float64, and another way to the same ratio has other ones
     expect_close(snr(levels), expected, "the ratio, however large or small", rtol=1e-6, atol=0)
