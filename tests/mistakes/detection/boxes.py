@@ -182,8 +182,8 @@ MISTAKES = [
     ),
     Mistake(
         name="integers_in_the_default_dtype",
-        find="return boxes if boxes.dtype in (torch.float32, torch.float64) else boxes.float()",
-        replace="return boxes if boxes.dtype in (torch.float32, torch.float64) else boxes * torch.ones(())",
+        find="(torch.float32, torch.float64) else boxes.float()",
+        replace="(torch.float32, torch.float64) else boxes.to(torch.get_default_dtype())",
         why="float32 is promised, whatever the default dtype of the program is.",
         caught_by="test_integers_give_float32_whatever_the_default_dtype_and_the_number_of_boxes",
     ),
