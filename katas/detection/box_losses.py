@@ -14,7 +14,8 @@ def smooth_l1_loss(
                |d| - 0.5 * beta     elsewhere            (a line: an outlier pulls no harder)
 
     beta is where the two meet, with equal value and slope; beta = 0 is the L1 loss |d|. Values and gradients
-    are finite for every beta >= 0. Raises a ValueError that names `beta` if it is negative.
+    are finite for beta = 0 and for every beta > 0 that is a normal number of the dtype (in float32 1e-300 is 0, and
+    1 / 1e-40 infinite). Raises a ValueError that names `beta` if it is negative, for empty inputs too.
 
     Source: Girshick, Fast R-CNN (arXiv 1504.08083), which has beta = 1.
     """

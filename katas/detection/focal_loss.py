@@ -27,8 +27,9 @@ def sigmoid_focal_loss(
     gamma = 0 is binary cross-entropy weighted by alpha_t (half of it for alpha = 0.5). The loss and its
     gradient with respect to the logits are finite for logits of any size and every gamma >= 0, and right there too: a
     logit of -200 on a positive target costs alpha * 200 with slope -alpha, a logit of 200 costs nothing, also in
-    float32. The targets take no gradient.
-    Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative.
+    float32. (What float32 rounds away beside 1 may be lost: the 2e-9 that a logit of 20 costs at gamma = 0 may be 0.)
+    The targets take no gradient.
+    Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative, for empty inputs too.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.
     """

@@ -35,7 +35,7 @@ def match_anchors(
     anchor). A truth that overlaps no anchor, i.e. whose highest IoU is 0, claims nothing.
 
     Without truths (M = 0) every anchor is background. Raises a ValueError that names `bg_iou_thresh` if it is
-    above `fg_iou_thresh`.
+    above `fg_iou_thresh`, with truths or without.
 
     Source: Ren et al., Faster R-CNN (arXiv 1506.01497), which leaves open whose a claimed anchor is.
     (torchvision gives it to its own truth; the truth that asked for it may then have no anchor at all.)
@@ -63,7 +63,7 @@ def atss_match(
     All other anchors are background; there is no -2 here. Without truths every anchor is background.
 
     Raises a ValueError that names `num_anchors_per_level` if they do not add up to N, or `top_k` if it is
-    below 1.
+    below 1, with truths or without.
 
     Source: Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection (arXiv 1912.02424);
     the sample standard deviation is that of the authors' code.

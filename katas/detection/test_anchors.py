@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katas.detection.anchors import base_anchors, grid_anchors, pyramid_anchors
-from katas.lab.laws import STANDING_LAWS, expect_close
+from katas.lab.laws import STANDING_LAWS, default_dtype, expect_close, expect_equal
 from katas.lab.strategies import boxes
 
 sizes = st.floats(1, 600)
@@ -124,7 +124,29 @@ def test_the_default_shapes_are_those_of_retinanet():
     expect_close(got, grid_by_loops((1, 1), 8, base), "three scales within an octave, ratios 1:2, 1:1 and 2:1")
 
 
-@pytest.mark.parametrize("name, strides, sizes", [("strides", [8, 16, 32], [8, 16]), ("sizes", [8, 16], [32])])
+def test_anchors_are_float32_whatever_the_default_dtype():
+    with default_dtype(torch.float64):
+        got = [base_anchors(8, [1], [4]), *pyramid_anchors([(2, 3)], [8], [16])]
+    assert all(each.dtype == torch.float32 for each in got), f"float32, not the default: {[x.dtype for x in got]}"
+
+
+@pytest.mark.parametrize("make", [lambda: base_anchors(8, [1], [4]), lambda: pyramid_anchors([(2, 3)], [8], [16])[0]])
+def test_every_call_gives_anchors_of_its_own(make):
+    first = make()
+    expected = first.clone()
+    first += 1
+    expect_equal(make(), expected, "what a caller does to its anchors, the next caller does not see")
+
+
+WRONG_LENGTHS = [
+    ("strides", [8, 16, 32], [8, 16]),
+    ("strides", [8], [8, 16]),
+    ("sizes", [8, 16], [32]),
+    ("sizes", [8, 16], [8, 16, 32]),
+]
+
+
+@pytest.mark.parametrize("name, strides, sizes", WRONG_LENGTHS)
 def test_a_list_of_the_wrong_length_is_refused(name, strides, sizes):
     with pytest.raises(ValueError, match=name):
         pyramid_anchors([(4, 4), (2, 2)], strides, sizes)

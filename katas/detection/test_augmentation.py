@@ -146,7 +146,8 @@ def test_a_box_that_is_wholly_visible_stays_however_its_coordinates_are_rounded(
 
 
 def test_a_box_smaller_than_a_pixel_is_judged_by_its_own_area():
-    boxes = torch.tensor([[0.25, 0.5, 0.5, 0.75], [0.5, 0.5, 1.5, 0.75]])
+    tiny = 2**-11  # the second box reaches as far to either side of column 1; its area is 4.8e-7
+    boxes = torch.tensor([[0.25, 0.5, 0.5, 0.75], [1 - tiny, 0.5, 1 + tiny, 0.5 + tiny]])
     got = crop_with_seed(torch.zeros(1, 1, 1), boxes, LABELS[:2], (1, 1), min_visibility=1)
     expect_equal(got.labels, LABELS[:1], "the first is whole, of the second half is left")
     image = torch.zeros(1, 1, 2)
@@ -156,13 +157,17 @@ def test_a_box_smaller_than_a_pixel_is_judged_by_its_own_area():
 
 
 def test_every_position_of_the_window_is_equally_likely():
-    # 3 rows x 2 columns of positions, 600 draws: 100 ± 9 each; beyond 50 ... 150 in fewer than one of 10⁶ runs.
-    generator, image, counts = torch.Generator().manual_seed(7), paint(4, 3, NO_BOXES), Counter()
-    for _ in range(600):
-        crop = random_crop_with_boxes(image, NO_BOXES, NO_LABELS, (2, 2), generator, min_visibility=0.5)
-        counts[tuple(crop.image[:, 0, 0].tolist())] += 1
-    assert set(counts) == {(t, l) for t in (0, 1, 2) for l in (0, 1)}, f"all six positions occur, got {dict(counts)}"
-    assert all(50 < count < 150 for count in counts.values()), f"each about 100 times of 600, got {dict(counts)}"
+    # 4 rows x 5 columns of positions, 900 draws: 45 of each expected. chi² with 19 degrees of freedom exceeds 65 in
+    # fewer than one of 10⁶ runs; it is about 210 if positions at the border are half as likely as the others.
+    generator, image, counts = torch.Generator().manual_seed(7), paint(5, 7, NO_BOXES), Counter()
+    for _ in range(900):
+        crop = random_crop_with_boxes(image, NO_BOXES, NO_LABELS, (2, 3), generator, min_visibility=0.5)
+        counts[tuple(int(start) for start in crop.image[:, 0, 0])] += 1
+    places = [(top, left) for top in range(4) for left in range(5)]
+    assert set(counts) == set(places), f"all 4 x 5 positions (top, left) occur, got {dict(counts)}"
+    chi2 = sum((counts[place] - 45) ** 2 / 45 for place in places)
+    table = [[counts[top, left] for left in range(5)] for top in range(4)]
+    assert chi2 < 65, f"each about 45 times of 900: chi² is {chi2:.0f}, not below 65; row by row {table}"
 
 
 @given(scenes(), seeds())

@@ -84,8 +84,8 @@ def test_size_and_place_drop_out(pair):
     boxes, anchors = pair
     moved = [3 * pair + rows([100, -70, 100, -70]) for pair in (boxes, anchors)]
     expect_close(encode_boxes(*moved), encode_boxes(boxes, anchors), "deltas do not see a zoom or a shift of both")
-    shrunk = encode_boxes(1e-3 * boxes, 1e-3 * anchors)
-    expect_close(shrunk, encode_boxes(boxes, anchors), "nor the unit of length, anchors below a pixel included")
+    shrunk = encode_boxes(1e-9 * boxes, 1e-9 * anchors)
+    expect_close(shrunk, encode_boxes(boxes, anchors), "nor the unit of length: anchors may be tiny, no epsilon")
 
 
 @given(pairs())
@@ -131,12 +131,15 @@ def test_the_limit_acts_after_the_weights_are_undone():
 def test_the_limit_can_be_chosen():
     got = decode_boxes(rows([0, 0, 2, 2]), ANCHOR, weights=(1, 1, 0.5, 1), max_log_ratio=math.log(3))
     expect_close(got, [[-10, -20, 20, 40]], "with max_log_ratio = log 3 the box is three anchors wide and high")
+    got = decode_boxes(rows([0, 0, 2, -math.log(2)]), ANCHOR, max_log_ratio=0)
+    expect_close(got, [[0, 5, 10, 15]], "a limit of 0 is a limit too: no box is larger than its anchor")
 
 
 def test_only_large_sizes_are_limited():
-    got = decode_boxes(rows([50, -60, -7, -8]), ANCHOR)
+    got = decode_boxes(rows([5000, -6000, -7, -8]), ANCHOR)
     width, height = 10 * math.exp(-7), 20 * math.exp(-8)
-    expected = [[505 - width / 2, -1190 - height / 2, 505 + width / 2, -1190 + height / 2]]
+    x, y = 5 + 10 * 5000, 10 - 20 * 6000
+    expected = [[x - width / 2, y - height / 2, x + width / 2, y + height / 2]]
     expect_close(got, expected, "shifts and small sizes go without limit", rtol=1e-12, atol=0)
 
 

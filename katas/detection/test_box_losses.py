@@ -20,9 +20,10 @@ betas = st.sampled_from([0.1, 1 / 9, 0.5, 1.0, 2.5])
 matrices = st.tuples(st.integers(0, 3), st.integers(1, 4)).flatmap(lambda n: st.tuples(tensors(*n), tensors(*n)))
 
 
-def box_pairs():
+def box_pairs(min_boxes=0):
     """Two sets of equally many boxes, degenerate ones included."""
-    return st.tuples(boxes(), boxes()).map(lambda pair: [each[: min(map(len, pair))] for each in pair])
+    sets = st.tuples(boxes(min_boxes), boxes(min_boxes))
+    return sets.map(lambda pair: [each[: min(map(len, pair))] for each in pair])
 
 
 def rows(*values):
@@ -91,10 +92,12 @@ def test_a_vanishing_beta_comes_to_the_l1_loss(pair):
         expect_close(got, (pair[0] - pair[1]).abs(), "for beta → 0 the loss is |d|", atol=1e-8, rtol=0)
 
 
-def test_a_small_beta_still_has_its_parabola():
-    # d = 0.0005: 0.5 · 25e-8 / 0.001 = 0.000125, where |d| would be four times as much.
-    got = smooth_l1_loss(rows([5e-4, 2.0]), rows([0.0, 0.0]), beta=1e-3)
-    expect_close(got, [[1.25e-4, 1.9995]], "0.5 d²/beta below beta, however small beta is")
+@pytest.mark.parametrize("beta", [1e-3, 1e-4, 1e-6])
+def test_a_small_beta_still_has_its_parabola(beta):
+    # d = beta / 2: 0.5 · (beta / 2)² / beta = beta / 8, where |d| would be four times as much.
+    got = smooth_l1_loss(rows([beta / 2, 2.0]), rows([0.0, 0.0]), beta=beta)
+    law = "0.5 d²/beta below beta, however small beta is"
+    expect_close(got, [[beta / 8, 2 - beta / 2]], law, rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize("beta", [0, 1e-37, 1e-30, 1.0])
@@ -114,8 +117,9 @@ def test_gradients_of_smooth_l1_are_those_of_the_formula():
 
 
 def test_a_negative_beta_is_refused():
-    with pytest.raises(ValueError, match="beta"):
-        smooth_l1_loss(rows([1.0]), rows([0.0]), beta=-0.1)
+    for pred in (rows([1.0]), rows([])):
+        with pytest.raises(ValueError, match="beta"):
+            smooth_l1_loss(pred, torch.zeros_like(pred), beta=-0.1)
 
 
 # --- GIoU: worked examples ------------------------------------------------------------------------------------------
@@ -168,14 +172,18 @@ def test_giou_loss_agrees_with_torchvision(set1, set2):
 # --- GIoU: edges ----------------------------------------------------------------------------------------------------
 
 
-def test_degenerate_boxes():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_degenerate_boxes(dtype):
     point, line, box = [2, 3, 2, 3], [0, 3, 4, 3], [0, 0, 4, 2]
-    got = giou_loss(rows(point, line, point, point, box), rows(point, point, [5, 7, 5, 7], box, box))
+    set1, set2 = rows(point, line, point, point, box), rows(point, point, [5, 7, 5, 7], box, box)
+    set1, set2 = set1.to(dtype), set2.to(dtype)
+    got = giou_loss(set1, set2)
     # No hull: 1.  No union but a hull of 3·4 = 12, all of it in neither: 2.  Union 8 in a hull of 4·3 = 12: 1 + 4/12.
     expect_close(got, [1, 1, 2, 1 + 4 / 12, 0], "0/0 counts as 0; equal boxes with an area cost nothing")
+    gradients_are_finite(giou_loss, set1, set2)
 
 
-@given(box_pairs())
+@given(box_pairs(min_boxes=1))
 def test_gradients_of_the_giou_loss_are_finite_for_all_boxes(pair):
     gradients_are_finite(giou_loss, *pair)
     gradients_are_finite(giou_loss, pair[0], pair[0].clone())

@@ -20,6 +20,7 @@ from katas.detection.boxes import (
 )
 from katas.lab.laws import (
     STANDING_LAWS,
+    default_dtype,
     expect_close,
     expect_equal,
     gradients_are_finite,
@@ -147,19 +148,35 @@ def test_boxes_that_share_only_an_edge_or_a_corner_do_not_overlap():
     expect_equal(box_iou(box, others), [[0.0, 0.0, 0.0]], "a shared edge or corner has no area")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_iou_that_meets_a_threshold_meets_it_exactly(dtype):
+    # With the first box they share 1, 2 and 3 of 4 squares, with the second 0, 1 and 2 of the 4 that the two cover.
+    boxes1 = torch.tensor([[0, 0, 1, 1], [0, 0, 2, 1], [0, 0, 3, 1]], dtype=dtype)
+    boxes2 = torch.tensor([[0, 0, 4, 1], [1, 0, 4, 1]], dtype=dtype)
+    for size in range(1, 20):
+        got = box_iou(size / 2 * boxes1, size / 2 * boxes2)
+        law = "areas of half pixels are exact, and so is their quotient if binary can hold it: divide once, and no logs"
+        expect_equal(got, [[0.25, 0.0], [0.5, 0.25], [0.75, 0.5]], law)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("overlap", [box_iou, generalized_box_iou])
-def test_degenerate_boxes_give_zero_and_a_finite_gradient(overlap):
-    point = torch.tensor([[3.0, 5.0, 3.0, 5.0]], dtype=FLOAT)
-    line = torch.tensor([[3.0, 5.0, 3.0, 9.0]], dtype=FLOAT)
+def test_degenerate_boxes_give_zero_and_a_finite_gradient(overlap, dtype):
+    point = torch.tensor([[3.0, 5.0, 3.0, 5.0]], dtype=dtype)
+    line = torch.tensor([[3.0, 5.0, 3.0, 9.0]], dtype=dtype)
     for degenerate in (point, line):
         expect_equal(overlap(degenerate, degenerate), [[0.0]], "two boxes without area, at the same place: 0, not 0 / 0")
     gradients_are_finite(overlap, torch.cat([point, line]), torch.cat([point, line]))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.float16, torch.bfloat16])
+INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int64]
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, torch.float16, torch.bfloat16])
 def test_integer_and_half_boxes_are_computed_in_float32(dtype):
-    narrow = torch.tensor([[200, 8, 240, 248], [0, 0, 16, 16]], dtype=dtype)  # 40 × 240 = 9600: too much for 8 bits
-    wide = narrow.double()
+    wide = torch.tensor([[200, 8, 240, 248], [0, 0, 16, 16]], dtype=FLOAT)  # 40 × 240 = 9600: too much for 8 bits
+    wide -= 128 if dtype is torch.int8 else 0  # which ends at 127
+    narrow = wide.to(dtype)
     expect_close(box_area(narrow), box_area(wide).float(), "areas in float32")
     expect_close(box_iou(narrow, narrow), box_iou(wide, wide).float(), "IoU in float32")
     expect_close(
@@ -179,14 +196,46 @@ def test_the_centre_of_an_integer_box_may_lie_at_a_half():
     expect_close(cxcywh_to_xyxy(box), torch.tensor([[-1.0, -1.5, 3.0, 5.5]]), "half of an odd size is no integer")
 
 
+def test_integers_are_made_floating_before_they_are_added():
+    # uint8 ends at 255, and 200 + 240 wraps around to 184; int8 ends at 127, and 100 − (−100) wraps around to −56.
+    corners, centred = [[200, 8, 240, 248]], [[220.0, 128.0, 40.0, 240.0]]
+    got = xyxy_to_cxcywh(torch.tensor(corners, dtype=torch.uint8))
+    expect_close(got, torch.tensor(centred), "the centre (200 + 240) / 2 is 220, in float32")
+    got = cxcywh_to_xyxy(torch.tensor(centred, dtype=torch.uint8))
+    expect_close(got, torch.tensor(corners).float(), "and back: 220 ± 40 / 2")
+    got = xyxy_to_cxcywh(torch.tensor([[-100, 90, 100, 120]], dtype=torch.int8))
+    expect_close(got, torch.tensor([[0.0, 105.0, 200.0, 30.0]]), "from -100 to 100 it is 200, in float32")
+    got = cxcywh_to_xyxy(torch.tensor([[100, -100, 60, 80]], dtype=torch.int8))
+    expect_close(got, torch.tensor([[70.0, -140.0, 130.0, -60.0]]), "and back: 100 ± 60 / 2, -100 ± 80 / 2")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("count", [0, 1])
+def test_integers_give_float32_whatever_the_default_dtype_and_the_number_of_boxes(dtype, count):
+    boxes, two = torch.ones(count, 4, dtype=dtype), torch.ones(2, 4, dtype=dtype)
+    with default_dtype(FLOAT):
+        got = [xyxy_to_cxcywh(boxes), cxcywh_to_xyxy(boxes), box_area(boxes)]
+        for overlap in (box_iou, generalized_box_iou):
+            got += [overlap(boxes, two), overlap(two, boxes)]
+    assert [tuple(each.shape) for each in got[3:]] == 2 * [(count, 2), (2, count)], "every box with every one: (N, M)"
+    assert {each.dtype for each in got} == {torch.float32}, f"integer boxes give float32: {[x.dtype for x in got]}"
+
+
 def test_clipping_keeps_integers():
     box = torch.tensor([[-3, 4, 60, 70]])
     expect_equal(clip_boxes(box, (30, 50)), torch.tensor([[0, 4, 50, 30]]), "the dtype stays")
+    box = torch.tensor([[2**24 + 1, 3, 2**24 + 3, 5]])  # float32 has no 16777217
+    expect_equal(clip_boxes(box, (9, 2**25)), box, "a box inside the image is not touched: integers need no rounding")
 
 
-def test_a_batch_of_any_rank_is_converted_and_clipped():
-    batch = torch.tensor([0.0, 0.0, 4.0, 2.0], dtype=FLOAT).expand(2, 3, 4)
-    assert xyxy_to_cxcywh(batch).shape == cxcywh_to_xyxy(batch).shape == clip_boxes(batch, (9, 9)).shape == (2, 3, 4)
+@pytest.mark.parametrize("function, arguments", [(xyxy_to_cxcywh, ()), (cxcywh_to_xyxy, ()), (clip_boxes, ((3, 8),))])
+def test_a_batch_of_any_rank_is_converted_and_clipped(function, arguments):
+    rows = torch.arange(24, dtype=FLOAT).reshape(6, 4) - 7  # from -7 to 16: some of every side sticks out
+    expected = function(rows, *arguments)
+    batch = function(rows.reshape(2, 3, 4), *arguments)
+    expect_close(batch, expected.reshape(2, 3, 4), "two images of three boxes each, (2, 3, 4), are six boxes, (6, 4)")
+    for row, box in zip(rows, expected, strict=True):
+        expect_close(function(row, *arguments), box, "a single box of shape (4,) gives one of shape (4,)")
 
 
 # --- standing laws --------------------------------------------------------------------------------------------------

@@ -104,6 +104,19 @@ def test_the_loss_agrees_with_torchvision(case, alpha, gamma):
     expect_close(sigmoid_focal_loss(*case, alpha=alpha, gamma=gamma), expected, "as torchvision, where that is stable")
 
 
+@pytest.mark.parametrize("shape", [(), (24,), (2, 3, 4), (2, 1, 3, 4)])
+def test_the_shape_does_not_matter(shape):
+    logits = torch.linspace(-3, 4, 24, dtype=torch.float64)[: math.prod(shape)]
+    targets = (torch.arange(24) % 3 == 0).double()[: math.prod(shape)]
+    pairs = zip(logits.tolist(), targets.tolist(), strict=True)
+    expected = torch.tensor([focal_by_definition(*pair, 0.25, 2) for pair in pairs], dtype=torch.float64)
+    logits, targets = logits.reshape(shape), targets.reshape(shape)
+    got = sigmoid_focal_loss(logits, targets)
+    expect_close(got, expected.reshape(shape), f"shape {shape}: every logit against the target at its own place")
+    got = normalised_focal_loss(logits, targets)
+    expect_close(got, expected.sum() / targets.sum(), f"shape {shape}: the sum over all axes, over all the positives")
+
+
 # --- saturated logits -----------------------------------------------------------------------------------------------
 
 SATURATED = torch.tensor([-200.0, 200.0, -90.0, 90.0, -20.0, 20.0])
@@ -115,9 +128,9 @@ def test_saturated_logits_cost_what_the_formula_says(dtype, gamma):
     logits, positives = SATURATED.to(dtype), torch.ones(6, dtype=dtype)
     wrong = [0.25 * 200, 0, 0.25 * 90, 0, 0.25 * 20, 0]
     got = sigmoid_focal_loss(logits, positives, gamma=gamma)
-    expect_close(got, wrong, "-alpha log p_t, without overflow", atol=1e-5, rtol=1e-5)
+    expect_close(got, wrong, "-alpha log p_t, without overflow", atol=1e-6, rtol=1e-5)
     got = sigmoid_focal_loss(-logits, 1 - positives, gamma=gamma)
-    expect_close(got, [3 * cost for cost in wrong], "the same for negatives, with 1 - alpha", atol=1e-5, rtol=1e-5)
+    expect_close(got, [3 * cost for cost in wrong], "the same for negatives, with 1 - alpha", atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gamma", GAMMAS)
@@ -142,6 +155,17 @@ def test_gradients_are_those_of_the_formula(gamma):
     targets = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
     gradients_are_right(against(targets, alpha=0.3, gamma=gamma), logits)
     gradients_are_right(against(targets, normalised_focal_loss, alpha=0.3, gamma=gamma), logits)
+
+
+@pytest.mark.parametrize("loss", [sigmoid_focal_loss, normalised_focal_loss])
+def test_the_targets_take_no_gradient(loss):
+    logits = torch.tensor([-4.0, 0.5, 3.0], dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+    (expected,) = torch.autograd.grad(loss(logits, targets).sum(), logits)
+    targets.requires_grad_()
+    got, of_targets = torch.autograd.grad(loss(logits, targets).sum(), (logits, targets), allow_unused=True)
+    expect_close(got, expected, "the logits learn the same, whatever the targets come from")
+    assert of_targets is None or not of_targets.any(), f"targets are given, they do not learn: got {of_targets}"
 
 
 # --- normalised by the positives ------------------------------------------------------------------------------------
@@ -171,8 +195,9 @@ def test_an_empty_input_costs_nothing():
 @pytest.mark.parametrize("loss", [sigmoid_focal_loss, normalised_focal_loss])
 @pytest.mark.parametrize("name, bad", [("alpha", -0.1), ("alpha", 1.1), ("gamma", -0.5)])
 def test_bad_hyper_parameters_are_refused(loss, name, bad):
-    with pytest.raises(ValueError, match=name):
-        loss(torch.zeros(2), torch.ones(2), **{name: bad})
+    for count in (2, 0):
+        with pytest.raises(ValueError, match=name):
+            loss(torch.zeros(count), torch.ones(count), **{name: bad})
 
 
 @pytest.mark.parametrize("loss", [sigmoid_focal_loss, normalised_focal_loss])

@@ -93,6 +93,7 @@ def test_a_truth_claims_its_best_anchor_however_low():
 def test_all_anchors_that_tie_for_the_best_are_claimed():
     expect_equal(match_anchors(matrix([0.2, 0.3, 0.1, 0.3])), [-1, 0, -1, 0], "both anchors with 0.3 are its best")
     expect_equal(match_anchors(matrix([0.009, 0.01])), [-1, 0], "only exact ties, and however low the best is")
+    expect_equal(match_anchors(matrix([0.0, 1e-9])), [-1, 0], "any overlap above 0 may be the best there is")
     expect_equal(match_anchors(matrix([0.3 - 1e-9, 0.3])), [-1, 0], "only exact ties: 1e-9 less is less")
 
 
@@ -144,8 +145,9 @@ def test_without_truths_every_anchor_is_background():
 
 
 def test_crossed_thresholds_are_refused():
-    with pytest.raises(ValueError, match="bg_iou_thresh"):
-        match_anchors(matrix([0.5]), fg_iou_thresh=0.4, bg_iou_thresh=0.5)
+    for ious in (matrix([0.5]), torch.zeros(0, 3)):
+        with pytest.raises(ValueError, match="bg_iou_thresh"):
+            match_anchors(ious, fg_iou_thresh=0.4, bg_iou_thresh=0.5)
 
 
 # --- ATSS -----------------------------------------------------------------------------------------------------------
@@ -166,6 +168,12 @@ def test_candidates_come_from_every_level_and_pass_mean_plus_deviation():
     expect_equal(got, [-1, -1, -1, -1, 0], "top_k candidates of each level, one threshold for all of them")
 
 
+def test_every_level_begins_where_all_those_before_it_end():
+    # Levels are anchors 0, 1-2 and 3. The nearest of each is a candidate: 0, 1 and 3, and all have the mean IoU.
+    got = atss_match(matrix([0.5] * 4), TRUTH, points((10, 5), (11, 5), (13, 5), (12, 5)), [1, 2, 1], top_k=1)
+    expect_equal(got, [0, 0, -1, 0], "the third level begins at anchor 1 + 2 = 3")
+
+
 def test_the_deviation_is_that_of_a_sample():
     # 0.50, 0.32, 0.10: mean 0.307, sample deviation 0.200 (a population's would be 0.164 and let 0.50 pass).
     got = atss_match(matrix([0.5, 0.32, 0.1]), TRUTH, points((10, 5), (11, 5), (12, 5)), [3])
@@ -173,8 +181,9 @@ def test_the_deviation_is_that_of_a_sample():
 
 
 def test_centres_must_lie_strictly_inside_the_truth():
-    got = atss_match(matrix([0.3]), TRUTH, points((20, 5)), [1])
-    expect_equal(got, [-1], "a centre on the border is not inside")
+    for center in ((0, 5), (20, 5), (10, 0), (10, 10)):
+        got = atss_match(matrix([0.3]), TRUTH, points(center), [1])
+        expect_equal(got, [-1], f"a centre on the border, here {center}, is not inside")
     expect_equal(atss_match(matrix([0.3]), TRUTH, points((19.5, 9.5)), [1]), [0], "one candidate is its own threshold")
 
 
@@ -201,10 +210,14 @@ def test_an_anchor_claimed_by_two_truths_goes_to_the_higher_iou():
     expect_equal(got, [1, 1], "the highest IoU wins, the lowest index among equals")
 
 
-@given(boxes(max_boxes=3), boxes(max_boxes=12), st.integers(0, 12), st.sampled_from([1, 2, 4, 9]), seeds())
-def test_atss_agrees_with_loops(truths, anchors, split, top_k, seed):
+ends = st.tuples(st.integers(0, 12), st.integers(0, 12))
+
+
+@given(boxes(max_boxes=3), boxes(max_boxes=12), ends, st.sampled_from([1, 2, 4, 9]), seeds())
+def test_atss_agrees_with_loops(truths, anchors, ends, top_k, seed):
     ious = torch.rand(len(truths), len(anchors), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    levels = [min(split, len(anchors)), len(anchors) - min(split, len(anchors))]
+    first, second = sorted(min(end, len(anchors)) for end in ends)
+    levels = [first, second - first, len(anchors) - second]
     expected = atss_by_loops(ious.tolist(), truths.tolist(), anchors.tolist(), levels, top_k)
     got = atss_match(ious, truths, anchors, levels, top_k=top_k)
     expect_equal(got, torch.tensor(expected, dtype=torch.int64), "every truth, level and candidate, one by one")
@@ -216,10 +229,15 @@ def test_nine_candidates_by_default():
     expect_equal(got, [-1] * 8 + [0, -1], "top_k is 9: the tenth anchor of the level is no candidate")
 
 
-@pytest.mark.parametrize("name, levels, top_k", [("num_anchors_per_level", [1, 2], 9), ("top_k", [1, 1], 0)])
-def test_bad_atss_arguments_are_refused(name, levels, top_k):
+BAD_LEVELS = [("num_anchors_per_level", levels, 9) for levels in ([1, 2], [1, 0], [])]
+
+
+@pytest.mark.parametrize("num_truths", [0, 1])
+@pytest.mark.parametrize("name, levels, top_k", [*BAD_LEVELS, ("top_k", [1, 1], 0), ("top_k", [1, 1], -1)])
+def test_bad_atss_arguments_are_refused(name, levels, top_k, num_truths):
+    ious, truths = matrix([0.5, 0.5])[:num_truths], TRUTH[:num_truths]
     with pytest.raises(ValueError, match=name):
-        atss_match(matrix([0.5, 0.5]), TRUTH, points((10, 5), (11, 5)), levels, top_k=top_k)
+        atss_match(ious, truths, points((10, 5), (11, 5)), levels, top_k=top_k)
 
 
 @pytest.mark.parametrize("law", STANDING_LAWS)

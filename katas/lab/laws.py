@@ -120,7 +120,7 @@ def dtype_is_followed(fn: Callable, *args, **kwargs) -> None:
     __tracebackhide__ = True
     for dtype, other in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
         cast_args, cast_kwargs = _cast((args, kwargs), dtype)
-        with _default_dtype(other):
+        with default_dtype(other):
             result = fn(*cast_args, **cast_kwargs)
         for leaf in _tensors(result):
             if leaf.is_floating_point() and leaf.dtype != dtype:
@@ -293,7 +293,7 @@ def _scattered(leaf):
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype):
+def default_dtype(dtype: torch.dtype):
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

@@ -50,10 +50,13 @@ def decode_boxes(
 ) -> Float[Tensor, "N 4"]:
     """The boxes (xyxy) that the deltas (dx, dy, dw, dh) make of the anchors: the inverse of `encode_boxes`.
 
+    The anchors are xyxy, of positive width and height.
+
     With dx, dy, dw, dh already divided by their weights, the box has
         x = xa + dx * wa    w = wa * exp(min(dw, max_log_ratio))
         y = ya + dy * ha    h = ha * exp(min(dh, max_log_ratio))
-    The limit holds for the log-ratio itself, i.e. after the weights are undone, and has no lower counterpart.
+    The limit holds for the log-ratio itself, i.e. after the weights are undone, and has no lower counterpart;
+    dx and dy have no limit.
     It keeps an untrained network's boxes, and their gradients, finite however large dw and dh are; round
     trips within the limit are exact but for rounding.
 

@@ -38,8 +38,8 @@ def box_area(boxes: Real[Tensor, "N 4"]) -> Float[Tensor, " N"]:
 def clip_boxes(boxes: Real[Tensor, "*batch 4"], image_size: tuple[int, int]) -> Real[Tensor, "*batch 4"]:
     """The xyxy boxes cut at the border of an image of `image_size` = (height, width).
 
-    Then x lies in [0, width] and y in [0, height], both of which the dtype of the boxes can hold. A box that lies
-    outside becomes degenerate (zero width or height) on the border; none is dropped. The dtype stays.
+    Then x lies in [0, width] and y in [0, height]. A box that lies outside becomes degenerate (zero width or height)
+    on the border; none is dropped. The dtype stays; the caller sees to it that it can hold the width and the height.
     """
     height, width = image_size
     x1, y1, x2, y2 = boxes.unbind(-1)
@@ -50,8 +50,9 @@ def box_iou(boxes1: Real[Tensor, "N 4"], boxes2: Real[Tensor, "M 4"]) -> Float[T
     """Intersection over union of every xyxy box of `boxes1` with every one of `boxes2`, in [0, 1].
 
     Boxes that are apart, or that share only an edge or a corner, have IoU 0. Where the union has no area (two
-    degenerate boxes) the IoU is 0 too, and the gradient is finite there. Dtypes as in `box_area`; both arguments
-    have the same one.
+    degenerate boxes) the IoU is 0 too, and the gradient is finite there. Where the areas come out exact, as for boxes
+    of whole or half pixels, an IoU of 1/4, 1/2 or 3/4 does too: it may meet a threshold. Dtypes as in `box_area`; both
+    arguments have the same one.
     """
     intersection, union = _intersection_and_union(boxes1, boxes2)
     return _safe_ratio(intersection, union)

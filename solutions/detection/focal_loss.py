@@ -27,8 +27,9 @@ def sigmoid_focal_loss(
     gamma = 0 is binary cross-entropy weighted by alpha_t (half of it for alpha = 0.5). The loss and its
     gradient with respect to the logits are finite for logits of any size and every gamma >= 0, and right there too: a
     logit of -200 on a positive target costs alpha * 200 with slope -alpha, a logit of 200 costs nothing, also in
-    float32. The targets take no gradient.
-    Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative.
+    float32. (What float32 rounds away beside 1 may be lost: the 2e-9 that a logit of 20 costs at gamma = 0 may be 0.)
+    The targets take no gradient.
+    Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative, for empty inputs too.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.
     """
@@ -39,6 +40,7 @@ def sigmoid_focal_loss(
     # z is the logit of being wrong: 1 - p_t = sigmoid(z) = exp(-softplus(-z)), and p_t = exp(-softplus(z)).
     # Both stay in logs, because p_t is 0 at z = 104 in float32 (its log is -inf), and x**gamma has an infinite
     # slope at x = 0 for gamma < 1.
+    targets = targets.detach()
     z = logits * (1 - 2 * targets)
     cross_entropy = F.softplus(z)
     modulating_factor = torch.exp(-gamma * F.softplus(-z))
@@ -60,5 +62,5 @@ def normalised_focal_loss(
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """
-    num_positives = targets.sum().clamp(min=1)
+    num_positives = targets.detach().sum().clamp(min=1)
     return sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma).sum() / num_positives

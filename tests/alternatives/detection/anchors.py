@@ -10,7 +10,7 @@ from torch import Tensor
 def base_anchors(
     size: float | int, scales: Sequence[float | int], aspect_ratios: Sequence[float | int]
 ) -> Float[Tensor, "A 4"]:
-    anchors = torch.empty(len(aspect_ratios) * len(scales), 4)
+    anchors = torch.empty(len(aspect_ratios) * len(scales), 4, dtype=torch.float32)
     k = 0
     for ratio in aspect_ratios:
         for scale in scales:

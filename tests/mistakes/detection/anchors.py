@@ -95,6 +95,35 @@ MISTAKES = [
         caught_by="test_standing_laws",
     ),
     Mistake(
+        name="shapes_in_the_default_dtype",
+        find="torch.tensor(corners, dtype=torch.float32)",
+        replace="torch.tensor(corners)",
+        why="float32 is promised, whatever the default dtype of the program is.",
+        caught_by="test_anchors_are_float32_whatever_the_default_dtype",
+    ),
+    Mistake(
+        name="the_same_tensor_given_out_twice",
+        find="    return torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)",
+        replace="    anchors = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)\n"
+        "    return base_anchors.__dict__.setdefault(str(corners), anchors)",
+        why="A cache must give copies: whoever moves its anchors in place moves them for all later calls.",
+        caught_by="test_every_call_gives_anchors_of_its_own",
+    ),
+    Mistake(
+        name="only_long_lists_refused",
+        find="if len(values) != len(feature_sizes):",
+        replace="if len(values) > len(feature_sizes):",
+        why="A missing stride or size leaves a level without anchors, and zip says nothing.",
+        caught_by="test_a_list_of_the_wrong_length_is_refused",
+    ),
+    Mistake(
+        name="only_short_lists_refused",
+        find="if len(values) != len(feature_sizes):",
+        replace="if len(values) < len(feature_sizes):",
+        why="A surplus stride or size says that the caller and the network disagree about the levels.",
+        caught_by="test_a_list_of_the_wrong_length_is_refused",
+    ),
+    Mistake(
         name="levels_dropped_by_zip",
         find="if len(values) != len(feature_sizes):",
         replace="if False:",

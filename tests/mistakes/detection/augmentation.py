@@ -198,6 +198,27 @@ MISTAKES = [
         caught_by="test_a_box_that_is_wholly_visible_stays_however_its_coordinates_are_rounded",
     ),
     Mistake(
+        name="positions_rounded_to_the_nearest",
+        find="left = int(torch.randint(width - crop_width + 1, (), generator=generator, device=generator.device))",
+        replace="left = round(torch.rand((), generator=generator).item() * (width - crop_width))",
+        why="Rounding gives the first and the last position half an interval each: they are drawn half as often.",
+        caught_by="test_every_position_of_the_window_is_equally_likely",
+    ),
+    Mistake(
+        name="visibility_with_slack",
+        find="(visible_area >= min_visibility * area)",
+        replace="(visible_area >= min_visibility * area - 1e-6)",
+        why="A slack in square pixels is more than a small box has; rounding errors grow and shrink with the area.",
+        caught_by="test_a_box_smaller_than_a_pixel_is_judged_by_its_own_area",
+    ),
+    Mistake(
+        name="small_remains_taken_for_none",
+        find="keep = (visible_area > 0)",
+        replace="keep = (visible_area > 1e-6)",
+        why="An area above 0 is something, however small the box was.",
+        caught_by="test_a_box_smaller_than_a_pixel_is_judged_by_its_own_area",
+    ),
+    Mistake(
         name="area_of_at_least_one",
         find="(visible_area >= min_visibility * area)",
         replace="(visible_area >= min_visibility * area.clamp(min=1))",

@@ -116,6 +116,27 @@ MISTAKES = [
         caught_by="test_the_limit_can_be_chosen",
     ),
     Mistake(
+        name="limit_of_zero_taken_for_none",
+        find="clamp(max=max_log_ratio)",
+        replace="clamp(max=max_log_ratio or MAX_LOG_RATIO)",
+        why="0 is a limit like any other, though `or` takes it for missing: no box larger than its anchor.",
+        caught_by="test_the_limit_can_be_chosen",
+    ),
+    Mistake(
+        name="all_deltas_cut",
+        find="(deltas / deltas.new_tensor(weights))",
+        replace="(deltas.clamp(-1e3, 1e3) / deltas.new_tensor(weights))",
+        why="Only the log-ratios can overflow; a cut shift puts the box in another place.",
+        caught_by="test_only_large_sizes_are_limited",
+    ),
+    Mistake(
+        name="divisor_of_at_least_a_millionth",
+        find="(centers - anchor_centers) / anchor_sizes",
+        replace="(centers - anchor_centers) / anchor_sizes.clamp(min=1e-6)",
+        why="An anchor has a positive size; a floor under it makes the deltas depend on the unit of length.",
+        caught_by="test_size_and_place_drop_out",
+    ),
+    Mistake(
         name="anchor_of_at_least_a_pixel",
         find="(centers - anchor_centers) / anchor_sizes",
         replace="(centers - anchor_centers) / anchor_sizes.clamp(min=1)",

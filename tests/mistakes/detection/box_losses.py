@@ -128,9 +128,23 @@ MISTAKES = [
     Mistake(
         name="small_beta_taken_for_none",
         find="if beta == 0:",
-        replace="if beta < 0.01:",
+        replace="if beta < 5e-4:",
         why="A small beta still has its parabola; only beta = 0 has none.",
         caught_by="test_a_small_beta_still_has_its_parabola",
+    ),
+    Mistake(
+        name="empty_before_the_check",
+        find="    if not beta >= 0:",
+        replace="    if pred.numel() == 0:\n        return pred - target\n    if not beta >= 0:",
+        why="A bad argument would pass until the first batch that has boxes.",
+        caught_by="test_a_negative_beta_is_refused",
+    ),
+    Mistake(
+        name="floor_that_float32_does_not_have",
+        find="return numerator / denominator.where(denominator > 0, 1.0)",
+        replace="return numerator / denominator.clamp(min=1e-60)",
+        why="In float32 1e-60 is 0, and two boxes without area give 0 / 0 again.",
+        caught_by="test_degenerate_boxes",
     ),
 ]
 

@@ -1,5 +1,9 @@
 from tests.mistakes import Mistake
 
+CLIPPED = """    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack([x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], dim=-1)
+"""
+
 MISTAKES = [
     Mistake(
         name="size_counts_pixels",
@@ -154,6 +158,68 @@ MISTAKES = [
         replace="return numerator / denominator.clamp(min=0.1)",
         why="A floor under the union makes small boxes overlap less than they do.",
         caught_by="test_the_unit_of_length_does_not_matter",
+    ),
+    Mistake(
+        name="quotient_from_logarithms",
+        find="    return _safe_ratio(intersection, union)\n",
+        replace="    return torch.where(intersection > 0, (intersection.log() - union.log()).exp(), 0.0)\n",
+        why="Rounded logarithms miss 3/4 by the last bit: on which side of a threshold of 0.75 it falls is chance.",
+        caught_by="test_an_iou_that_meets_a_threshold_meets_it_exactly",
+    ),
+    Mistake(
+        name="floor_that_float32_does_not_have",
+        find="return numerator / denominator.where(denominator > 0, 1)",
+        replace="return numerator / denominator.clamp(min=1e-300)",
+        why="In float32 1e-300 is 0, and two boxes without area give 0 / 0 again.",
+        caught_by="test_degenerate_boxes_give_zero_and_a_finite_gradient",
+    ),
+    Mistake(
+        name="integers_added_as_they_are",
+        find="    x1, y1, x2, y2 = _as_floating(boxes).unbind(-1)\n    return torch.stack([(x1 + x2) / 2,",
+        replace="    x1, y1, x2, y2 = boxes.unbind(-1)\n    return torch.stack([(x1 + x2) / 2,",
+        why="The sum wraps around before the division makes it floating: in uint8 200 + 240 is 184.",
+        caught_by="test_integers_are_made_floating_before_they_are_added",
+    ),
+    Mistake(
+        name="integers_in_the_default_dtype",
+        find="(torch.float32, torch.float64) else boxes.float()",
+        replace="(torch.float32, torch.float64) else boxes.to(torch.get_default_dtype())",
+        why="float32 is promised, whatever the default dtype of the program is.",
+        caught_by="test_integers_give_float32_whatever_the_default_dtype_and_the_number_of_boxes",
+    ),
+    Mistake(
+        name="no_boxes_in_the_dtype_of_the_input",
+        find="    return _safe_ratio(intersection, union)\n",
+        replace="    return _safe_ratio(intersection, union) if len(boxes1) else boxes1.new_zeros(0, len(boxes2))\n",
+        why="An image without boxes would give an integer IoU where every other one gives float32.",
+        caught_by="test_integers_give_float32_whatever_the_default_dtype_and_the_number_of_boxes",
+    ),
+    Mistake(
+        name="clip_through_float32",
+        find=CLIPPED,
+        replace="""    borders = torch.tensor([width, height, width, height])
+    return _as_floating(boxes).clamp(min=0).minimum(borders.to(_as_floating(boxes))).to(boxes.dtype)
+""",
+        why="float32 holds whole numbers only up to 2²⁴: the next one is rounded, though its box needs no clipping.",
+        caught_by="test_clipping_keeps_integers",
+    ),
+    Mistake(
+        name="clip_by_the_second_axis",
+        find=CLIPPED,
+        replace="""    clipped = boxes.clone()
+    for k, limit in enumerate((width, height)):
+        clipped[:, k::2] = boxes[:, k::2].clamp(0, limit)
+    return clipped
+""",
+        why="In a batch of (images, boxes, 4) the second axis counts boxes; the coordinates are the last one.",
+        caught_by="test_a_batch_of_any_rank_is_converted_and_clipped",
+    ),
+    Mistake(
+        name="one_box_made_into_a_list_of_one",
+        find="cx, cy, width, height = _as_floating(boxes).unbind(-1)",
+        replace="cx, cy, width, height = torch.atleast_2d(_as_floating(boxes)).unbind(-1)",
+        why="A single box of shape (4,) is a batch of rank 0, and must not become (1, 4).",
+        caught_by="test_a_batch_of_any_rank_is_converted_and_clipped",
     ),
 ]
 

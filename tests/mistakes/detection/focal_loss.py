@@ -92,21 +92,21 @@ MISTAKES = [
     ),
     Mistake(
         name="no_lower_bound_for_the_normaliser",
-        find="targets.sum().clamp(min=1)",
+        find="targets.detach().sum().clamp(min=1)",
         replace="targets.sum()",
         why="Without positives the sum would be divided by 0.",
         caught_by="test_the_normaliser_is_the_number_of_positives",
     ),
     Mistake(
         name="one_added_to_the_normaliser",
-        find="targets.sum().clamp(min=1)",
+        find="targets.detach().sum().clamp(min=1)",
         replace="targets.sum() + 1",
         why="max(1, n), not n + 1: with one positive the loss would be halved.",
         caught_by="test_the_normaliser_is_the_number_of_positives",
     ),
     Mistake(
         name="normaliser_counts_rows_with_a_positive",
-        find="targets.sum().clamp(min=1)",
+        find="targets.detach().sum().clamp(min=1)",
         replace="targets.any(dim=-1).sum().clamp(min=1)",
         why="The number of positive targets is asked for, not the number of rows that contain one.",
         caught_by="test_the_normaliser_is_the_number_of_positives",
@@ -138,6 +138,42 @@ MISTAKES = [
         replace="z = (logits * (1 - 2 * targets)).clamp(-201, 201)",
         why="Beyond the cut the loss stops growing and the slope is gone: a hopeless answer would never be mended.",
         caught_by="test_a_hopeless_logit_still_has_its_full_slope",
+    ),
+    Mistake(
+        name="targets_learn_too",
+        find="    targets = targets.detach()\n",
+        replace="",
+        why="Targets that a network made would be pulled towards the prediction: both would agree on nothing.",
+        caught_by="test_the_targets_take_no_gradient",
+    ),
+    Mistake(
+        name="normaliser_learns_too",
+        find="targets.detach().sum().clamp(min=1)",
+        replace="targets.sum().clamp(min=1)",
+        why="A gradient through the count makes every target grow, for the loss shrinks with their number.",
+        caught_by="test_the_targets_take_no_gradient",
+    ),
+    Mistake(
+        name="targets_of_three_axes_shuffled",
+        find="    z = logits * (1 - 2 * targets)\n",
+        replace="    if targets.dim() > 2:\n        targets = targets.transpose(1, 2).reshape(targets.shape)\n"
+        "    z = logits * (1 - 2 * targets)\n",
+        why="A reshape after a transpose gives (batch, anchors, classes) its shape back, but not its order.",
+        caught_by="test_the_shape_does_not_matter",
+    ),
+    Mistake(
+        name="a_single_logit_has_no_length",
+        find="    targets = targets.detach()\n",
+        replace="    targets = targets.detach()\n    if len(logits) == 0:\n        return logits\n",
+        why="A scalar has no len: numel() counts the elements of any shape.",
+        caught_by="test_the_shape_does_not_matter",
+    ),
+    Mistake(
+        name="empty_before_the_checks",
+        find="    if not 0 <= alpha <= 1:",
+        replace="    if logits.numel() == 0:\n        return logits\n    if not 0 <= alpha <= 1:",
+        why="A bad argument would pass until the first batch that has logits.",
+        caught_by="test_bad_hyper_parameters_are_refused",
     ),
 ]
 
