@@ -155,7 +155,7 @@ def test_an_iou_that_meets_a_threshold_meets_it_exactly(dtype):
     boxes2 = torch.tensor([[0, 0, 4, 1], [1, 0, 4, 1]], dtype=dtype)
     for size in range(1, 20):
         got = box_iou(size / 2 * boxes1, size / 2 * boxes2)
-        law = "areas of half pixels are exact, and so is their quotient if binary can hold it: divide once, and no logs"
+        law = "areas of half pixels are exact, and so is their quotient if binary can hold it: divide once, no eps, no logs"
         expect_equal(got, [[0.25, 0.0], [0.5, 0.25], [0.75, 0.5]], law)
 
 
