@@ -169,7 +169,7 @@ def test_images_with_and_without_difficult_objects_mix():
     plain, marked = objects((0, 4)), objects((0, 4), (10, 14), difficult=[True, False])
     for truths in ([plain, marked], [marked, plain]):
         got = voc_average_precision([found((0, 4, 0.9)), found((0, 4, 0.8))], truths)
-        expect_close(got, {5: 0.5}, "two objects to find, one found; whether some are difficult, each image says itself")
+        expect_close(got, {5: 0.5}, "two to find, one found; each image says itself whether some are difficult")
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------

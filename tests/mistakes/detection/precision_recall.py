@@ -214,7 +214,7 @@ MISTAKES = [
         name="eleven_points_by_linspace",
         find="recall.new_tensor(ELEVEN_POINTS)",
         replace="torch.linspace(0, 1, 11, dtype=recall.dtype)",
-        why="Its points are not i / 10 to the last bit: point 3 lies above 3/10, and a recall of 3/10 does not reach it.",
+        why="Its points are not i / 10 to the last bit: point 3 lies above 3/10, and a recall of 3/10 misses it.",
         caught_by="test_a_recall_of_n_tenths_reaches_point_n",
     ),
     Mistake(
