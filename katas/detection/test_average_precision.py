@@ -210,6 +210,17 @@ def test_the_size_of_an_object_is_its_area_and_not_that_of_its_box():
     expect_close([got.ap_small, got.ap_medium], [1.0, NAN], "an object of 900 in a box of 1600 is small")
 
 
+def test_images_with_and_without_crowds_and_areas_mix():
+    # One image says nothing; in the other the large box is a crowd, and the object of 40 × 40 has an area of 900.
+    plain = objects((0, 0, 9, 9))
+    marked = objects((0, 0, 100, 100), (200, 0, 240, 40), crowd=[True, False], areas=[5000.0, 900.0])
+    detections = [found((0, 0, 9, 9, 0.9)), found((5, 5, 95, 95, 0.8), (200, 0, 240, 40, 0.7))]
+    for order in ([0, 1], [1, 0]):
+        got = coco_average_precision([detections[i] for i in order], [(plain, marked)[i] for i in order])
+        law = "each image says itself: two small objects, all found, and nothing of another size to find"
+        expect_close([got.ap, got.ap_small, got.ap_medium, got.ap_large], [1.0, 1.0, NAN, NAN], law)
+
+
 # --- averages -------------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +280,19 @@ def test_float32_boxes_are_compared_in_float64():
     detections = Detections(torch.tensor([[0.0, 0, 4096, 2049]]), torch.tensor([0.9]), torch.tensor([1]))
     truth = GroundTruth(torch.tensor([[0.0, 0, 4097, 4097]]), torch.tensor([1]))
     expect_close(judge(detections, truth).ap50, 0.0, "IoU 0.49999997 is less than 0.5")
+
+
+def test_areas_and_scores_are_float64():
+    # (32 + 2⁻¹⁸)(32 − 2⁻¹⁹) is 1024 + 2⁻¹⁴, less a little; in float32 that is 1024, which would be small, too.
+    boxes = torch.tensor([[0.0, 0, 32 + 2**-18, 32 - 2**-19]])
+    detections = Detections(boxes, torch.tensor([0.9]), torch.tensor([1]))
+    got = judge(detections, GroundTruth(boxes, torch.tensor([1])))
+    expect_close([got.ap_small, got.ap_medium], [NAN, 1.0], "an area just above 32² is medium, and not small")
+    # In float32 all scores are 0.5: the stray one of the first image would come first, and in the second image the box
+    # listed first would choose first.
+    detections = [found((500, 0, 509, 9, 0.5)), found((0, 0, 9, 8, 0.5), (0, 0, 9, 9, 0.5 + 1e-12))]
+    got = coco_average_precision(detections, [objects(), objects((0, 0, 9, 9))])
+    expect_close(got.ap, 1.0, "the detection with the higher score chooses first, and comes first in the curve")
 
 
 def test_difficult_objects_are_objects_like_any_other():

@@ -15,7 +15,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from katas.detection.fpn import FeaturePyramid
-from katas.lab.laws import STANDING_LAWS, expect_close, expect_equal
+from katas.lab.laws import STANDING_LAWS, expect_close, expect_equal, gradients_are_right
 from katas.lab.strategies import seeds
 
 CHANNELS = [3, 5, 4]  # fine to coarse, all different
@@ -156,6 +156,31 @@ def test_biases_start_at_zero_and_every_parameter_learns():
     for name, parameter in pyramid.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, f"no gradient reaches {name}"
         assert parameter.dim() == 4 or not parameter.any(), f"{name} does not start at zero"
+
+
+def test_every_output_teaches_the_backbone_below_it():
+    pyramid = randomised(FeaturePyramid(CHANNELS, 6))
+
+    def pyramid_of(*features):
+        return pyramid(list(features))
+
+    gradients_are_right(pyramid_of, *[f[:1] for f in random_maps([(3, 4), (2, 2), (1, 2)])])
+
+
+def test_each_call_goes_by_the_sizes_of_its_own_maps():
+    pyramid = randomised(FeaturePyramid(CHANNELS, 6))
+    for sizes in ([(8, 6), (4, 3), (2, 2)], [(5, 9), (3, 5), (2, 3)]):
+        features = random_maps(sizes)
+        law = f"one pyramid, images of several sizes; now {sizes}"
+        expect_close(pyramid(features), torchvision_pyramid(pyramid, features), law)
+
+
+def test_the_callers_list_is_not_changed():
+    features = random_maps([(8, 6), (4, 3), (2, 2)])
+    before = list(features)
+    randomised(FeaturePyramid(CHANNELS, 6))(features)
+    same = len(features) == 3 and all(now is then for now, then in zip(features, before))
+    assert same, "the list of maps is the caller's: the pyramid appends to it or replaces an entry"
 
 
 def test_a_wrong_number_of_maps_is_rejected():

@@ -84,6 +84,13 @@ def test_every_pair_of_anchor_and_class_above_the_threshold_is_a_candidate():
     expect_close(boxes, [[0.0, 0, 8, 4], [20.0, 10, 30, 30], [0.0, 0, 8, 4]], "the box of the candidate's anchor")
 
 
+def test_classes_stay_apart_however_many_there_are():
+    logits = torch.full((1, 300), -9.0, dtype=FLOAT)
+    logits[0, [7, 87, 107, 263]] = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=FLOAT)  # 263 = 7 + 256
+    got = postprocess_detections([logits], *one_level([[0.0]], [[0, 0, 8, 4]])[1:], IMAGE_SIZE)
+    expect_equal(got.labels, [263, 107, 87, 7], "four classes at one place: none suppresses another")
+
+
 def test_boxes_are_decoded_against_their_own_anchors():
     # The second anchor is 10 × 20 around (25, 20); dx = 0.5 moves it by 5, dh = ln 1.5 makes it 30 high.
     level = one_level([[-9.0], [0.0]], [[0, 0, 8, 4], [20, 10, 30, 30]], [[9, 9, 9, 9], [0.5, 0, 0, math.log(1.5)]])
@@ -119,7 +126,7 @@ def test_detections_equal_the_seven_steps_by_hand(seed, score_thresh, topk, nms_
     )
     expected = by_hand(*output, IMAGE_SIZE, score_thresh, topk, nms_thresh, limit, min_size)
     scores, labels, boxes = zip(*expected) if expected else ([], [], [])
-    expect_close(got.scores, list(scores), "scores of the seven steps")
+    expect_close(got.scores, list(scores), "scores of the seven steps, in float64 throughout", rtol=1e-12, atol=0)
     expect_equal(got.labels, list(labels), "labels of the seven steps")
     expect_close(got.boxes, list(boxes), "boxes of the seven steps")
 
@@ -206,6 +213,23 @@ def test_nothing_found_gives_empty_tensors(dtype):
 def test_by_default_a_side_of_a_hundredth_of_a_pixel_is_enough():
     level = one_level([[1.0], [0.0]], [[5, 5, 5.02, 9], [20, 5, 20.005, 9]])
     expect_close(postprocess_detections(*level, IMAGE_SIZE).boxes, [[5, 5, 5.02, 9]], "0.02 wide stays, 0.005 goes")
+
+
+@pytest.mark.parametrize(
+    "option, kept, law",
+    [
+        ("score_thresh", 3, "every score above 0 is a candidate, however low"),
+        ("min_size", 3, "no side is shorter than 0, however thin the box"),
+        ("nms_thresh", 1, "any overlap is too much"),
+        ("topk_per_level", 0, "no candidate of any level is kept"),
+        ("detections_per_image", 0, "no detection is kept"),
+    ],
+)
+def test_a_limit_of_zero_is_not_the_default(option, kept, law):
+    # By default the first two stay, IoU 1/15; the third is thinner than 0.01, and the fourth has a score of 1/8000.
+    anchors = [[0, 0, 8, 4], [7, 0, 15, 4], [20, 5, 20.005, 9], [30, 10, 40, 20]]
+    got = postprocess_detections(*one_level([[3.0], [2.0], [1.0], [-9.0]], anchors), IMAGE_SIZE, **{option: 0})
+    assert len(got.boxes) == kept, f"{option}=0: {law}; {kept} detections, not {len(got.boxes)}"
 
 
 def test_the_default_limits_are_0_05_and_1000_a_level_and_100_an_image():

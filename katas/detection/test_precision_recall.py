@@ -164,6 +164,14 @@ def test_difficult_objects_are_neither_asked_for_nor_punished():
     expect_close(got, {5: 1.0}, "one object to find, and found; the difficult one does not count")
 
 
+def test_images_with_and_without_difficult_objects_mix():
+    # Each image has the object at (0, 4), and both are found; in one image it is difficult, and another is missed.
+    plain, marked = objects((0, 4)), objects((0, 4), (10, 14), difficult=[True, False])
+    for truths in ([plain, marked], [marked, plain]):
+        got = voc_average_precision([found((0, 4, 0.9)), found((0, 4, 0.8))], truths)
+        expect_close(got, {5: 0.5}, "two to find, one found; each image says itself whether some are difficult")
+
+
 # --- laws -----------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +250,23 @@ def test_the_curve_is_float64_whatever_the_dtype_of_the_scores():
     expect_close(third.recall, torch.tensor([1 / 3], dtype=FLOAT), "1/3 to the last bit", rtol=0, atol=0)
 
 
+def test_scores_are_compared_to_the_last_bit():
+    # In float32 both are 0.5, and the wrong one, which is listed first, would come first.
+    scores = torch.tensor([0.5, 0.5 + 1e-12], dtype=FLOAT)
+    precision, _ = precision_recall_curve(scores, torch.tensor([False, True]), 1)
+    expect_close(precision, [1.0, 0.5], "the second has the higher score")
+    got = voc_average_precision([found((50, 54, scores[0]), (0, 4, scores[1]))], [objects((0, 4))])
+    expect_close(got, {5: 1.0}, "the detection with the higher score comes first")
+
+
+def test_a_recall_of_n_tenths_reaches_point_n():
+    places = [(10 * n, 10 * n + 4) for n in range(10)]
+    for n in range(1, 11):
+        detections = found(*((*place, 0.9) for place in places[:n]))
+        got = voc_average_precision([detections], [objects(*places)], eleven_point=True)
+        expect_close(got, {5: (n + 1) / 11}, f"{n} of ten found: recall {n}/10 reaches points 0 … {n}, to the last bit")
+
+
 def test_no_detections_give_an_empty_curve_and_average_precision_zero():
     curve = precision_recall_curve(SCORES[:0], CORRECT[:0], 3)
     expect_close(list(curve), [SCORES[:0], SCORES[:0]], "no detections, no points")
@@ -278,12 +303,16 @@ def test_a_number_of_objects_that_cannot_be_is_rejected(num_positives):
 def test_without_objects_to_find_there_is_no_curve_even_if_nothing_is_correct():
     with pytest.raises(ValueError, match="num_positives"):
         precision_recall_curve(SCORES, torch.zeros_like(CORRECT), 0)
+    with pytest.raises(ValueError, match="num_positives"):
+        precision_recall_curve(SCORES[:0], CORRECT[:0], 0)
 
 
 @pytest.mark.parametrize("iou_threshold", [0, -0.5, 1.5, 50])
 def test_a_threshold_outside_0_1_is_rejected(iou_threshold):
     with pytest.raises(ValueError, match="iou_threshold"):
         voc_average_precision([found()], [objects((0, 4))], iou_threshold=iou_threshold)
+    with pytest.raises(ValueError, match="iou_threshold"):
+        voc_average_precision([], [], iou_threshold=iou_threshold)
 
 
 def test_lists_of_different_lengths_are_rejected():

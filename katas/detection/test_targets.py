@@ -129,24 +129,33 @@ def gradients(logits, deltas, *rest):
     return torch.autograd.grad(sum(loss) + 0 * leaves[0].nan_to_num().sum(), leaves, materialize_grads=True)
 
 
-@given(batches())
-def test_ignored_anchors_count_nowhere_even_if_they_are_nan(batch):
+@given(batches(), st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_ignored_anchors_count_nowhere_whatever_they_are(batch, poison):
     logits, deltas, anchors, matched, *truths = batch
     ignored = matched == -2
-    poisoned = logits.masked_fill(ignored[..., None], math.nan), deltas.masked_fill(ignored[..., None], math.nan)
+    poisoned = logits.masked_fill(ignored[..., None], poison), deltas.masked_fill(ignored[..., None], poison)
     got = retinanet_loss(*poisoned, anchors, matched, *truths)
     expect_losses(got, loss_by_loops(*batch), "an ignored anchor adds nothing, whatever the network says there")
     for gradient in gradients(*poisoned, anchors, matched, *truths):
         expect_equal(gradient[ignored], torch.zeros_like(gradient[ignored]), "no gradient reaches an ignored anchor")
 
 
-@given(batches())
-def test_background_anchors_have_no_box(batch):
+@given(batches(), st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_background_anchors_have_no_box(batch, poison):
     logits, deltas, anchors, matched, *truths = batch
-    poisoned = deltas.masked_fill((matched < 0)[..., None], math.nan)
+    poisoned = deltas.masked_fill((matched < 0)[..., None], poison)
     expect_losses(retinanet_loss(logits, poisoned, anchors, matched, *truths), loss_by_loops(*batch), "no box to regress")
     gradient = gradients(logits, poisoned, anchors, matched, *truths)[1]
     expect_equal(gradient[matched < 0], torch.zeros_like(gradient[matched < 0]), "its deltas get no gradient")
+
+
+def test_a_nan_that_counts_shows_in_its_loss():
+    logits, deltas, *rest = example([1, -1, -2])
+    diverged_logits, diverged_deltas = logits.clone(), deltas.clone()
+    diverged_logits[0, 1], diverged_deltas[0, 0] = math.nan, math.nan  # of the background, of the foreground
+    told = "training can only stop at a loss that is not finite if it is not made finite here"
+    assert retinanet_loss(diverged_logits, deltas, *rest).classification.isnan(), f"a NaN logit counts: {told}"
+    assert retinanet_loss(logits, diverged_deltas, *rest).regression.isnan(), f"a NaN delta counts: {told}"
 
 
 @given(batches(max_truths=0))
@@ -179,21 +188,25 @@ def test_gradients_are_those_of_the_formula():
 
 # --- edges ----------------------------------------------------------------------------------------------------------
 
+FITTING = torch.tensor([1, 0, 1])
+
 
 @pytest.mark.parametrize(
     "name, boxes, labels",
     [
-        ("gt_boxes", [ANCHORS[:2]], [torch.tensor([1, 0])] * 2),
-        ("gt_labels", [ANCHORS[:2]] * 2, [torch.tensor([1, 0])] * 3),
-        ("gt_labels", [ANCHORS[:2]] * 2, [torch.tensor([1, 0]), torch.tensor([1, 2])]),
-        ("gt_labels", [ANCHORS[:2]] * 2, [torch.tensor([-1, 0]), torch.tensor([1, 0])]),
+        ("gt_boxes", [ANCHORS] * 2, [FITTING] * 3),
+        ("gt_boxes", [ANCHORS] * 4, [FITTING] * 3),
+        ("gt_labels", [ANCHORS] * 3, [FITTING] * 2),
+        ("gt_labels", [ANCHORS] * 3, [FITTING] * 4),
+        ("gt_labels", [ANCHORS] * 3, [FITTING, FITTING, torch.tensor([1, 0, 2])]),
+        ("gt_labels", [ANCHORS] * 3, [torch.tensor([-1, 0, 0]), FITTING, FITTING]),
     ],
-    ids=["one list of boxes for two images", "three lists of labels for two images", "label 2 of 2", "label -1"],
+    ids=["boxes of two images", "of four", "labels of two images", "of four", "label 2 of 2", "label -1"],
 )
-def test_truths_that_do_not_fit_are_refused(name, boxes, labels):
+def test_truths_that_do_not_fit_three_images_and_two_classes_are_refused(name, boxes, labels):
     logits, deltas, anchors, matched, *_ = example([1, -1, -2])
     with pytest.raises(ValueError, match=name):
-        retinanet_loss(logits.repeat(2, 1, 1), deltas.repeat(2, 1, 1), anchors, matched.repeat(2, 1), boxes, labels)
+        retinanet_loss(logits.repeat(3, 1, 1), deltas.repeat(3, 1, 1), anchors, matched.repeat(3, 1), boxes, labels)
 
 
 @pytest.mark.parametrize("law", STANDING_LAWS)

@@ -32,7 +32,13 @@ from katas.detection.training import (
     train_detector,
 )
 from katas.lab.backbones import TinyBackbone
-from katas.lab.laws import device_is_followed, expect_close, expect_equal
+from katas.lab.laws import (
+    device_is_followed,
+    expect_close,
+    expect_equal,
+    global_rng_is_untouched,
+    inputs_are_not_changed,
+)
 from katas.lab.scenes import SceneLoader, bar_scenes
 from katas.lab.trees import annotation_checks
 
@@ -86,9 +92,9 @@ def small_retinanet(num_classes=3, **options):
     return RetinaNet(TwoMaps(), [6, 8], num_classes, out_channels=5, num_convs=1, **options)
 
 
-def planted_retinanet():
-    model = small_retinanet()
-    model.head = Planted(TRUTHS, num_classes=3)
+def planted_retinanet(rows=TRUTHS, **options):
+    model = small_retinanet(**options)
+    model.head = Planted(rows, num_classes=3)
     return model
 
 
@@ -108,6 +114,20 @@ def test_the_backbone_gives_the_maps_of_torchvisions_resnet():
         backbone(images), list(expected.values()), "C3, C4, C5: what comes out of layer2, layer3 and layer4"
     )
     assert list(backbone.out_channels) == [128, 256, 512], f"resnet18 has no {backbone.out_channels} channels"
+
+
+def test_pretrained_weights_arrive_batch_norms_included(monkeypatch):
+    trained_by_others = torchvision.models.resnet18()
+    for buffer in trained_by_others.buffers():
+        if buffer.is_floating_point():  # statistics, as training leaves them: neither 0 nor 1
+            buffer.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(0))
+    weights = trained_by_others.state_dict()
+    for module in (torch.hub, torchvision.models._api):  # nothing is downloaded
+        monkeypatch.setattr(module, "load_state_dict_from_url", lambda *args, **kwargs: dict(weights))
+    for name in ("DEFAULT", "IMAGENET1K_V1"):
+        state = ResNetBackbone("resnet18", weights=name).state_dict()
+        for key, value in state.items():
+            expect_equal(value, weights[key], f"weights={name!r}: {key} is that of the pretrained model")
 
 
 @pytest.mark.parametrize("frozen_stages", [0, 1, 3, 4, 5])
@@ -161,6 +181,15 @@ def test_anchors_follow_the_size_of_the_images_at_each_call():
     for images in (IMAGES, IMAGES[..., :16], IMAGES):
         sizes.append([len(level) for level in model(images)[1]])
     assert sizes == [[60, 15, 6, 2], [24, 6, 2, 1], [60, 15, 6, 2]], f"images 24 × 40, 24 × 16, 24 × 40: {sizes}"
+
+
+def test_strides_scales_and_ratios_reach_the_anchors_and_their_size_is_four_strides_by_default():
+    _, anchors = small_retinanet(anchor_sizes=None, scales=(2, 1), aspect_ratios=(4, 1))(IMAGES)
+    # at stride 4 the size is 16: areas 32² and 16², four times as tall as wide and then square, in the order given
+    shapes = torch.tensor([[16.0, 64], [8, 32], [32, 32], [16, 16]])
+    for level, stride in zip(anchors, (4, 8, 16, 32)):
+        law = f"(width, height) of the anchors at the first place, at stride {stride}"
+        expect_close(level[:4, 2:] - level[:4, :2], shapes * (stride / 4), law)
 
 
 class ThreeMaps(nn.Module):
@@ -240,6 +269,18 @@ def test_a_planted_answer_has_no_loss_and_a_wrong_one_has():
     assert regression > 0.1, "one box is a pixel off"
 
 
+def test_anchors_are_matched_by_the_default_thresholds():
+    # anchors of size 6 at stride 4: rows 11 and 12 of level 0 are [3, 3, 9, 9] and [7, 3, 13, 9]
+    truths = [torch.tensor([[3.0, 3, 7 + 10 * iou, 9]]) for iou in (0.57, 0.45, 0.35)]  # their IoU with row 12
+    claims = {(image, 0, row): 0 for image in range(3) for row in (11, 12)}
+    model = planted_retinanet(claims, anchor_sizes=(6, 8, 16, 32))
+    # row 11 is foreground each time; row 12 is foreground, then ignored, then background, where a claim with logit 20
+    # costs 0.75 × 20, over 4 foreground anchors
+    loss = model.loss(IMAGES[[0, 1, 0]], truths, [torch.tensor([0])] * 3).classification
+    law = "foreground from IoU 0.5 on, background below 0.4, and what lies between does not count"
+    expect_close(loss.item(), 3.75, law, rtol=1e-4, atol=0)
+
+
 def test_the_loss_takes_the_deltas_of_each_level_for_the_anchors_of_that_level():
     model = planted_retinanet()
     model.head.level_shifts[1] = torch.tensor([0.0, 0.25, 0, 0])
@@ -265,6 +306,13 @@ def test_the_model_makes_everything_on_the_device_of_the_images():
     device_is_followed(model.detect, IMAGES)
 
 
+def test_the_callers_batch_is_not_changed():
+    model, images = small_retinanet(), IMAGES.clone()
+    inputs_are_not_changed(model, images)
+    inputs_are_not_changed(model.loss, images, BOXES, LABELS)
+    inputs_are_not_changed(model.detect, images)
+
+
 def test_options_of_detect_reach_the_postprocessing():
     found = planted_retinanet().detect(IMAGES, detections_per_image=1)
     assert [len(one.boxes) for one in found] == [1, 1], "detections_per_image=1 leaves one for each image"
@@ -280,16 +328,20 @@ def test_gradients_reach_every_parameter_of_the_model():
 
 
 def test_the_model_computes_in_the_dtype_of_the_images():
-    output, anchors = small_retinanet().double()(IMAGES.double())
+    model = small_retinanet()
+    model(IMAGES)  # in float32; nothing of it may be kept
+    output, anchors = model.double()(IMAGES.double())
     for tensor in [*output.cls_logits, *output.box_deltas, *anchors]:
         assert tensor.dtype == torch.float64, f"float64 images and weights gave {tensor.dtype}"
 
 
 def test_wrong_numbers_of_levels_are_rejected():
-    with pytest.raises(ValueError, match="strides"):
-        small_retinanet(strides=(4, 8, 16))
-    with pytest.raises(ValueError, match="anchor_sizes"):
-        small_retinanet(anchor_sizes=(4, 8))
+    for strides in [(4,), (4, 8, 16)]:
+        with pytest.raises(ValueError, match="strides"):
+            small_retinanet(strides=strides)
+    for anchor_sizes in [(4, 8), (4, 8, 16, 32, 64)]:
+        with pytest.raises(ValueError, match="anchor_sizes"):
+            small_retinanet(anchor_sizes=anchor_sizes)
 
 
 # --- the learning rate ---
@@ -368,6 +420,31 @@ def test_worked_example_of_training():
     expect_close(reports[1].classification, -0.6, "reported is the loss before the update: 2 w × mean")
     expect_close(reports[1].regression, -1.3, "reported is the loss before the update: (w + v) × mean")
     expect_close(reports[1].grad_norm, 40**0.5, "the norm of (3, 1) × 2")
+    told = "a report holds plain numbers: tensors would change with the weights and keep the graph alive"
+    assert all(isinstance(number, float) for number in reports[1][1:]), f"{told}, not {reports[1]}"
+
+
+def test_every_epoch_is_a_pass_of_its_own_over_the_loader():
+    class Augmenting(list):
+        passes = 0
+
+        def __iter__(self):  # each pass is twice as bright
+            self.passes += 1
+            return iter(batches(2.0 ** (self.passes - 1)))
+
+    reports = trained(Slope(), Augmenting(batches(1.0)), epochs=3)
+    norms = [report.grad_norm / 10**0.5 for report in reports]
+    expect_close(norms, [1.0, 2.0, 4.0], "the loader shuffles and augments anew in every epoch", rtol=1e-6, atol=0)
+
+
+def test_each_call_starts_from_the_learning_rates_that_it_finds():
+    model, rates = Slope(), []
+    optimizer = torch.optim.SGD([model.w], lr=0.1)
+    for rate in (0.1, 0.2):
+        optimizer.param_groups[0]["lr"] = rate
+        train_detector(model, batches(1.0), optimizer, epochs=1, on_step=lambda r: rates.append(r.learning_rate))
+    told = "the base is the rate at the call, not the `initial_lr` that a scheduler has left in an earlier one"
+    expect_close(rates, [0.1, 0.2], told)
 
 
 def test_a_long_gradient_is_cut_and_its_length_told():
@@ -379,6 +456,18 @@ def test_a_long_gradient_is_cut_and_its_length_told():
     )
     got, direction = [model.w.item(), model.v.item()], [-0.1 * 2 * 3 / 10**0.5, -1.0 * 2 * 1 / 10**0.5]
     expect_close(got, direction, "the direction stays, over all groups together; each has its rate", **loose)
+    trained(model, batches(40.0), epochs=1, max_grad_norm=0.0)
+    expect_close([model.w.item(), model.v.item()], got, "cut down to the norm 0, there is no step")
+
+
+def test_the_norm_is_over_all_parameters_of_the_model():
+    model = Slope()
+    model.extra = nn.Parameter(torch.zeros((), dtype=torch.float64))  # the optimizer does not hold it
+    model.loss = lambda images, *_: Loss(3 * model.w * images.mean(), 4 * model.extra * images.mean())
+    (report,) = trained(model, batches(1.0), epochs=1, max_grad_norm=1.0)
+    loose = dict(rtol=1e-5, atol=0)
+    expect_close(report.grad_norm, 5.0, "the norm of (3, 4), whichever of them the optimizer holds", **loose)
+    expect_close(model.w.item(), -0.1 * 3 / 5, "(3, 4) becomes (3, 4) / 5", **loose)
 
 
 def test_by_default_there_is_no_warm_up_and_gradients_are_cut_at_ten():
@@ -391,14 +480,15 @@ def test_every_epoch_trains_in_training_mode_and_is_told():
     model, epochs = Slope().eval(), []
 
     def evaluates(epoch):
-        epochs.append(epoch)
+        epochs.append((epoch, len(model.modes)))
         model.eval()
 
     trained(model, batches(1.0, 2.0), epochs=3, on_epoch=evaluates)
     assert (
         model.modes == [(True, True)] * 6
     ), f"each of 6 steps is in training mode, whatever a callback did: {model.modes}"
-    assert epochs == [0, 1, 2], f"on_epoch is called after each epoch, counted from 0: {epochs}"
+    told = "on_epoch is called after each epoch of 2 steps: (epoch, counted from 0; steps made)"
+    assert epochs == [(0, 2), (1, 4), (2, 6)], f"{told}: {epochs}"
 
 
 def expect_moved(loop):
@@ -444,16 +534,24 @@ def test_one_bad_part_is_enough_and_both_are_told():
     ), f"both values are named, not {error.value}"
 
 
-def test_gradients_from_before_the_call_or_of_parameters_that_do_not_train_count_nowhere():
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_from_before_the_call_or_of_parameters_that_do_not_train_count_nowhere(frozen):
     model, fresh = Slope(), Slope()
     for leftover in (model, fresh):
         leftover.idle = nn.Parameter(torch.zeros((), dtype=torch.float64))  # the optimizer does not hold it
+    model.idle.requires_grad_(not frozen)
     model.w.grad, model.idle.grad = torch.full_like(model.w, 50), torch.full_like(model.w, 50)
     reports, expected = (trained(each, batches(1.0, 2.0), epochs=1) for each in (model, fresh))
     norms = [report.grad_norm for report in reports]
     law = "the norm is that of this batch's gradient alone: what other parameters of the model hold is cleared, too"
     expect_close(norms, [report.grad_norm for report in expected], law)
     expect_close(model.w, fresh.w, "each step follows the gradient of its own batch alone")
+
+
+def test_training_and_evaluation_leave_the_global_random_generators_alone():
+    torch.rand(1)  # whatever was seeded before has moved on
+    global_rng_is_untouched(trained, Slope(), batches(1.0, 2.0), epochs=2)
+    global_rng_is_untouched(evaluate_detector, Seer(TRUE), eval_batches(TRUE))
 
 
 def test_interrupting_keeps_the_steps_made_so_far():
@@ -482,6 +580,7 @@ class Seer(nn.Module):
         self.answers, self.calls = answers, []
         self.scale = nn.Parameter(torch.ones(()))
         self.frozen, self.norm = nn.BatchNorm2d(3).eval(), nn.BatchNorm2d(3)
+        self.tower = nn.Sequential(nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)))
 
     def detect(self, images, **options):
         self.calls.append((self.training, self.norm.training, torch.is_grad_enabled(), options))
@@ -528,12 +627,14 @@ def test_evaluation_moves_the_images_to_the_device_of_the_model():
 def test_evaluation_leaves_every_mode_as_it_was_even_when_it_fails(training):
     model = Seer(TRUE).train(training)
     model.frozen.eval()
+    model.tower[0][0].eval()
+    before = {name: module.training for name, module in model.named_modules()}
     evaluate_detector(model, eval_batches(TRUE))
     with pytest.raises(KeyError):
         model.answers = {}
         evaluate_detector(model, eval_batches(TRUE))
-    modes = (model.training, model.norm.training, model.frozen.training)
-    assert modes == (training, training, False), f"modes of model, norm and frozen norm afterwards: {modes}"
+    after = {name: module.training for name, module in model.named_modules()}
+    assert after == before, f"in training mode, by module: {before} before, {after} afterwards"
 
 
 # --- the light twin of the full check ---

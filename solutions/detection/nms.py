@@ -35,8 +35,7 @@ def nms(
     (its own copy included), so it is always kept. No boxes give no indices. A threshold outside [0, 1] raises a
     ValueError that names `iou_threshold`.
     """
-    if not 0 <= iou_threshold <= 1:
-        raise ValueError(f"iou_threshold must lie in [0, 1], got {iou_threshold}")
+    _check_threshold(iou_threshold)
     # Each coordinate in one run of memory: twice as fast. In float16 an area of 256 × 256 would overflow.
     columns = boxes.T.to(torch.promote_types(boxes.dtype, torch.float32)).contiguous()
     left = scores.argsort(descending=True, stable=True)
@@ -62,6 +61,7 @@ def batched_nms(
     Everything else as in `nms`: one list of indices for all labels together, by falling score, of equal scores
     the lower index first. Labels are any integers, negative and huge ones included.
     """
+    _check_threshold(iou_threshold)  # without boxes there is no label to ask `nms` for
     # Not the well-known trick of moving each label's boxes apart: large offsets round the boxes in float32.
     kept = torch.zeros_like(labels, dtype=torch.bool)
     for label in labels.unique():
@@ -105,6 +105,11 @@ def soft_nms(
         scores = torch.where(waiting, scores * decay[best], scores)
     indices = torch.tensor(picked, dtype=torch.int64, device=scores.device)
     return SoftDetections(indices, scores[indices])
+
+
+def _check_threshold(iou_threshold: float | int) -> None:
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"iou_threshold must lie in [0, 1], got {iou_threshold}")
 
 
 def _iou(columns1: Tensor, columns2: Tensor) -> Tensor:

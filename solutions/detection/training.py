@@ -156,7 +156,10 @@ class RetinaNet(nn.Module):
         return retinanet_loss(cls_logits, box_deltas, all_anchors, matched_idxs, gt_boxes, gt_labels)
 
     def detect(self, images: Float[Tensor, "B 3 H W"], **options) -> list[Detections]:
-        """One `Detections` for each image, by `postprocess_detections`, to which `options` are handed on."""
+        """One `Detections` for each image, by `postprocess_detections`, to which `options` are handed on.
+
+        Gradients are not promised: under `torch.no_grad()`, as in `evaluate_detector`, none are recorded.
+        """
         output, anchors = self(images)
         return [
             postprocess_detections(
@@ -174,7 +177,8 @@ def learning_rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> f
     """What the learning rate is multiplied by at `step` = 0 ... total_steps - 1.
 
     Linear warm-up, then half a cosine: `(step + 1) / warmup_steps` while `step < warmup_steps`; from then on
-    `(1 + cos(pi * (step - warmup_steps) / (total_steps - warmup_steps))) / 2`.
+    `(1 + cos(pi * (step - warmup_steps) / (total_steps - warmup_steps))) / 2`. With `warmup_steps >= total_steps`
+    all is warm-up, and the full rate may never be reached.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -198,10 +202,11 @@ def train_detector(
     `(images, gt_boxes, gt_labels)`, as `model.loss` takes them; they are moved to the device of the model's
     parameters. What `model.loss` returns has a `classification` and a `regression`; the loss is their sum.
 
-    Steps are counted from 0 over all epochs. At each step the learning rate of every parameter group is what
-    it was at the call times `learning_rate_factor`, with `total_steps = epochs * len(loader)`; the gradient
+    Steps are counted from 0 over all epochs. At each step the learning rate of every parameter group, its "lr", is
+    what it was at the call times `learning_rate_factor`, with `total_steps = epochs * len(loader)`; the gradient
     of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters of the model together, if
-    it is longer; then the optimizer steps. Between the steps the gradients of the parameters are not promised.
+    it is longer; then the optimizer steps. Between the steps the gradients of the parameters are not promised, nor
+    are the learning rates after the last one: set "lr" anew before another call.
 
     The model is put in training mode at the start of each epoch, whatever the callbacks did to it.
     `on_step(report)` is called after each step and `on_epoch(epoch)`, from 0, after each epoch. An exception,
@@ -209,7 +214,7 @@ def train_detector(
     checkpoints that the callbacks have written until then are kept.
 
     A loss that is not finite raises a FloatingPointError that names the step and the values of both parts,
-    before anything is changed by it.
+    before it changes the weights or the optimizer's `state`.
     """
     base_rates = [group["lr"] for group in optimizer.param_groups]
     total_steps, step = epochs * len(loader), 0

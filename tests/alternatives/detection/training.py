@@ -128,6 +128,8 @@ def train_detector(
     def factor(step):
         return learning_rate_factor(step, warmup_steps=warmup_steps, total_steps=total_steps)
 
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]  # LambdaLR would start from that of an earlier call
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     device = next(iter(model.parameters())).device
     for epoch in range(epochs):

@@ -238,6 +238,41 @@ MISTAKES = [
         why="Difficult objects are a notion of Pascal VOC; COCO excuses crowds alone.",
         caught_by="test_difficult_objects_are_objects_like_any_other",
     ),
+    Mistake(
+        name="crowds_told_by_the_first_image",
+        find="dtype=torch.bool) if x.crowd is None",
+        replace="dtype=torch.bool) if truths[0].crowd is None or x.crowd is None",
+        why="One image without marks at the head of the list would make every crowd an object to be found.",
+        caught_by="test_images_with_and_without_crowds_and_areas_mix",
+    ),
+    Mistake(
+        name="areas_from_all_images_or_none",
+        find="if x.areas is None else",
+        replace="if any(t.areas is None for t in truths) else",
+        why="One image without areas would change the size of the objects in all others.",
+        caught_by="test_images_with_and_without_crowds_and_areas_mix",
+    ),
+    Mistake(
+        name="areas_in_float32",
+        find="_area(x.boxes.double()) if",
+        replace="_area(x.boxes).double() if",
+        why="An area at the border of two ranges is rounded into the wrong one.",
+        caught_by="test_areas_and_scores_are_float64",
+    ),
+    Mistake(
+        name="scores_in_float32",
+        find="[found.scores.argsort(",
+        replace="[found.scores.float().argsort(",
+        why="Scores that differ in float64 become equal, and the order in the list decides.",
+        caught_by="test_areas_and_scores_are_float64",
+    ),
+    Mistake(
+        name="curve_in_float32_scores",
+        find="return _Found(_image_of_each(orders), boxes.double(), scores, labels)",
+        replace="return _Found(_image_of_each(orders), boxes.double(), scores.float(), labels)",
+        why="Scores of two images that differ in float64 become equal, and the order of the images decides.",
+        caught_by="test_areas_and_scores_are_float64",
+    ),
 ]
 
 _STABLE = "torch sorts stably on the CPU whether asked or not; on a GPU it does not"

@@ -123,6 +123,40 @@ MISTAKES = [
         why="A pyramid on nothing should say so, rather than fail with an index error far away.",
         caught_by="test_a_wrong_number_of_maps_is_rejected",
     ),
+    Mistake(
+        name="coarsest_map_cut_off",
+        find="p6 = self.p6(features[-1])",
+        replace="p6 = self.p6(features[-1].detach())",
+        why="Large objects would never teach the backbone: the values are right, the gradient is not.",
+        caught_by="test_every_output_teaches_the_backbone_below_it",
+    ),
+    Mistake(
+        name="top_down_path_cut_off",
+        find="F.interpolate(merged[level + 1],",
+        replace="F.interpolate(merged[level + 1].detach(),",
+        why="What a fine level asks of the coarse one would never reach it: the values are right, the gradient is not.",
+        caught_by="test_every_output_teaches_the_backbone_below_it",
+    ),
+    Mistake(
+        name="sizes_of_the_first_call",
+        find="        merged = [conv(feature)",
+        replace='        if not hasattr(self, "_sizes"):\n'
+        "            self._sizes = [f.shape[-2:] for f in features]\n"
+        "        features = [F.interpolate(f, size=size) for f, size in zip(features, self._sizes)]\n"
+        "        merged = [conv(feature)",
+        why="A detector sees images of many sizes, one call after the other.",
+        caught_by="test_each_call_goes_by_the_sizes_of_its_own_maps",
+    ),
+    Mistake(
+        name="callers_list_overwritten",
+        find="        merged = [conv(feature) for conv, feature in zip(self.lateral_convs, features)]\n        for",
+        replace="        coarsest, merged = features[-1], features\n"
+        "        for level, conv in enumerate(self.lateral_convs):\n"
+        "            merged[level] = conv(features[level])\n        features = [*features[:-1], coarsest]\n"
+        "        for",
+        why="Whoever looks at the backbone's maps afterwards finds the pyramid's in their place.",
+        caught_by="test_the_callers_list_is_not_changed",
+    ),
 ]
 
 EQUIVALENT = {

@@ -189,6 +189,53 @@ MISTAKES = [
         why="Scores in float32 beside boxes in float64 would come back in float64.",
         caught_by="test_soft_suppression_gives_scores_in_the_dtype_of_the_scores",
     ),
+    Mistake(
+        name="threshold_of_batched_nms_not_checked",
+        find="    _check_threshold(iou_threshold)  # without boxes there is no label to ask `nms` for\n",
+        replace="",
+        why="Without boxes there is no label, so `nms` is never called and checks nothing.",
+        caught_by="test_a_threshold_outside_0_1_is_rejected",
+    ),
+    Mistake(
+        name="no_boxes_before_the_check",
+        find="    _check_threshold(iou_threshold)\n    # Each",
+        replace="    if len(boxes) == 0:\n        return scores.argsort()\n    _check_threshold(iou_threshold)\n"
+        "    # Each",
+        why="A wrong call is told as such at once, not when the first box arrives.",
+        caught_by="test_a_threshold_outside_0_1_is_rejected",
+    ),
+    Mistake(
+        name="sigma_unchecked_without_boxes",
+        find="    if not sigma > 0:",
+        replace="    if len(boxes) > 0 and not sigma > 0:",
+        why="A wrong call is told as such at once, not when the first box arrives.",
+        caught_by="test_a_sigma_that_is_not_positive_is_rejected",
+    ),
+    Mistake(
+        name="offset_trick_with_numbered_labels",
+        find="    kept = torch.zeros_like(labels, dtype=torch.bool)\n",
+        replace="    if len(boxes) == 0:\n        return nms(boxes, scores, iou_threshold)\n"
+        "    low, span = boxes.min(), boxes.max() - boxes.min() + 1\n"
+        "    numbers = labels.unique(return_inverse=True)[1]\n"
+        "    return nms(boxes - low + (numbers * span)[:, None].to(boxes), scores, iou_threshold)\n"
+        "    kept = torch.zeros_like(labels, dtype=torch.bool)\n",
+        why="Even with the smallest offsets that keep 90 labels apart, float32 has 1/128 of a pixel left.",
+        caught_by="test_many_labels_in_a_large_image_are_as_exact_as_one",
+    ),
+    Mistake(
+        name="zero_scores_dropped",
+        find="if scores[best] < score_threshold:",
+        replace="if scores[best] < score_threshold or scores[best] == 0:",
+        why="Zero is not below a threshold of zero.",
+        caught_by="test_soft_suppression_stops_below_its_score_threshold",
+    ),
+    Mistake(
+        name="soft_overlaps_in_half_precision",
+        find="box_iou(boxes, boxes).square()",
+        replace="box_iou(boxes.half(), boxes.half()).double().square()",
+        why="Half precision has three digits: the penalties, and soon the order, are others.",
+        caught_by="test_soft_nms_equals_its_definition",
+    ),
 ]
 
 EQUIVALENT = {

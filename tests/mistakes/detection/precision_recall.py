@@ -195,6 +195,49 @@ MISTAKES = [
         why="Crowds are a notion of COCO; VOC excuses the difficult objects alone.",
         caught_by="test_crowds_and_areas_play_no_part",
     ),
+    Mistake(
+        name="difficulty_told_by_the_first_image",
+        find="torch.zeros_like(theirs) if truth.difficult is None",
+        replace="torch.zeros_like(theirs) if any(t.difficult is None for t in truths)",
+        why="One image without marks, say of another data set, would make every difficult object an ordinary one.",
+        caught_by="test_images_with_and_without_difficult_objects_mix",
+    ),
+    Mistake(
+        name="no_detections_before_the_check",
+        find="    if num_positives < max(1,",
+        replace="    if len(scores) == 0:\n        return PrecisionRecall(scores.double(), scores.double())\n"
+        "    if num_positives < max(1,",
+        why="Without detections, too, a count of zero objects is a caller's error, and shows only there.",
+        caught_by="test_without_objects_to_find_there_is_no_curve_even_if_nothing_is_correct",
+    ),
+    Mistake(
+        name="eleven_points_by_linspace",
+        find="recall.new_tensor(ELEVEN_POINTS)",
+        replace="torch.linspace(0, 1, 11, dtype=recall.dtype)",
+        why="Its points are not i / 10 to the last bit: point 3 lies above 3/10, and a recall of 3/10 misses it.",
+        caught_by="test_a_recall_of_n_tenths_reaches_point_n",
+    ),
+    Mistake(
+        name="curve_sorts_in_float32",
+        find="    order = scores.argsort(",
+        replace="    order = scores.float().argsort(",
+        why="Scores that differ in float64 become equal, and the order in the list decides.",
+        caught_by="test_scores_are_compared_to_the_last_bit",
+    ),
+    Mistake(
+        name="scores_in_float32",
+        find="scores.append(found.scores[mine])",
+        replace="scores.append(found.scores[mine].float())",
+        why="Scores that differ in float64 become equal, and the order in the list decides.",
+        caught_by="test_scores_are_compared_to_the_last_bit",
+    ),
+    Mistake(
+        name="threshold_unchecked_without_images",
+        find="    if not 0 < iou_threshold <= 1:",
+        replace="    if truths and not 0 < iou_threshold <= 1:",
+        why="A wrong call is told as such at once, not when the first image arrives.",
+        caught_by="test_a_threshold_outside_0_1_is_rejected",
+    ),
 ]
 
 _STABLE = "torch sorts stably on the CPU whether asked or not; on a GPU it does not"

@@ -135,6 +135,49 @@ MISTAKES = [
         why="A level must not be treated by its number: the same head runs over all of them.",
         caught_by="test_the_same_weights_serve_every_level",
     ),
+    Mistake(
+        name="biases_of_the_subnets_left",
+        find="        nn.init.zeros_(conv.bias)\n        layers",
+        replace="        if not layers:\n            nn.init.zeros_(conv.bias)\n        layers",
+        why="Features of zero would not give the prior probability: deeper biases are random, too.",
+        caught_by="test_at_the_start_every_class_has_the_prior_probability",
+    ),
+    Mistake(
+        name="uniform_weights",
+        find="nn.init.normal_(conv.weight, std=0.01)",
+        replace="nn.init.uniform_(conv.weight, -0.01 * 3**0.5, 0.01 * 3**0.5)",
+        why="The same deviation, and another distribution than the one of the paper.",
+        caught_by="test_the_last_convolutions_start_small",
+    ),
+    Mistake(
+        name="features_hidden_from_the_boxes",
+        find="self.box_deltas(self.box_subnet(f))",
+        replace="self.box_deltas(self.box_subnet(f.detach()))",
+        why="The backbone would learn what is there and never where: the values are right, the gradient is not.",
+        caught_by="test_what_and_where_both_teach_the_features",
+    ),
+    Mistake(
+        name="high_priors_refused",
+        find="if not 0 < prior_probability < 1:",
+        replace="if not 0 < prior_probability <= 0.999:",
+        why="The whole open interval is allowed.",
+        caught_by="test_at_the_start_every_class_has_the_prior_probability",
+    ),
+    Mistake(
+        name="low_priors_raised",
+        find="        self.num_classes = num_classes\n",
+        replace="        self.num_classes = num_classes\n        prior_probability = max(prior_probability, 1e-3)\n",
+        why="With millions of anchors a prior below 1/1000 is what one asks for.",
+        caught_by="test_at_the_start_every_class_has_the_prior_probability",
+    ),
+    Mistake(
+        name="levels_of_the_first_call",
+        find="        cls_logits = [_rows",
+        replace='        self._count = getattr(self, "_count", len(features))\n'
+        "        features = features[: self._count]\n        cls_logits = [_rows",
+        why="The head has no levels of its own: it takes as many as there are, each time.",
+        caught_by="test_the_same_weights_serve_every_level",
+    ),
 ]
 
 EQUIVALENT = {

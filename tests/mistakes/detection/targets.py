@@ -24,7 +24,7 @@ MISTAKES = [
         find="focal = sigmoid_focal_loss(cls_logits[counted], cls_targets[counted], alpha=alpha, gamma=gamma)",
         replace="focal = sigmoid_focal_loss(cls_logits, cls_targets, alpha=alpha, gamma=gamma) * counted[..., None]",
         why="0 * NaN is NaN: what does not count has to be left out, not multiplied by zero.",
-        caught_by="test_ignored_anchors_count_nowhere_even_if_they_are_nan",
+        caught_by="test_ignored_anchors_count_nowhere_whatever_they_are",
     ),
     Mistake(
         name="row_of_the_truth_taken_for_its_label",
@@ -143,14 +143,14 @@ MISTAKES = [
         find="if len(values) != len(cls_logits):",
         replace="if False:",
         why="zip stops at the shorter list: images without an entry would silently be left out.",
-        caught_by="test_truths_that_do_not_fit_are_refused",
+        caught_by="test_truths_that_do_not_fit_three_images_and_two_classes_are_refused",
     ),
     Mistake(
         name="negative_label_wraps_around",
         find="((labels < 0) | (labels >= num_classes))",
         replace="(labels >= num_classes)",
         why="Index -1 is the last class: a label that marks something unknown would teach it.",
-        caught_by="test_truths_that_do_not_fit_are_refused",
+        caught_by="test_truths_that_do_not_fit_three_images_and_two_classes_are_refused",
     ),
     Mistake(
         name="constant_without_foreground",
@@ -158,5 +158,56 @@ MISTAKES = [
         replace="distance.sum() / normaliser if foreground.any() else cls_logits.new_zeros(()))",
         why="A constant has no graph: the first batch without objects stops a training that calls backward on this part.",
         caught_by="test_the_regression_loss_can_be_trained_on_without_any_foreground",
+    ),
+    Mistake(
+        name="too_many_boxes_accepted",
+        find="if len(values) != len(cls_logits):",
+        replace='if len(values) < len(cls_logits) or (name == "gt_labels" and len(values) > len(cls_logits)):',
+        why="A list of boxes that is too long belongs to another batch.",
+        caught_by="test_truths_that_do_not_fit_three_images_and_two_classes_are_refused",
+    ),
+    Mistake(
+        name="too_few_labels_accepted",
+        find="if len(values) != len(cls_logits):",
+        replace='if len(values) > len(cls_logits) or (name == "gt_boxes" and len(values) < len(cls_logits)):',
+        why="zip stops at the shorter list: the images without labels would silently be left out.",
+        caught_by="test_truths_that_do_not_fit_three_images_and_two_classes_are_refused",
+    ),
+    Mistake(
+        name="labels_of_the_first_images_checked",
+        find="for labels in gt_labels):",
+        replace="for labels in gt_labels[:2]):",
+        why="Every image can hold a label that is no class.",
+        caught_by="test_truths_that_do_not_fit_three_images_and_two_classes_are_refused",
+    ),
+    Mistake(
+        name="first_label_checked",
+        find="((labels < 0) | (labels >= num_classes)).any()",
+        replace="((labels < 0) | (labels >= num_classes))[:2].any()",
+        why="Every label of an image is a class.",
+        caught_by="test_truths_that_do_not_fit_three_images_and_two_classes_are_refused",
+    ),
+    Mistake(
+        name="ignored_nan_made_zero",
+        find="    focal = sigmoid_focal_loss(cls_logits[counted], cls_targets[counted], alpha=alpha, gamma=gamma)",
+        replace="    ignored = ~counted[..., None]\n"
+        "    quiet = torch.where(ignored & cls_logits.isnan(), 0, cls_logits)\n"
+        "    focal = sigmoid_focal_loss(quiet, cls_targets, alpha=alpha, gamma=gamma) * ~ignored",
+        why="An ignored logit may be infinite as well, and 0 * inf is NaN.",
+        caught_by="test_ignored_anchors_count_nowhere_whatever_they_are",
+    ),
+    Mistake(
+        name="nan_hidden",
+        find="    focal = sigmoid_focal_loss(cls_logits[counted],",
+        replace="    focal = sigmoid_focal_loss(cls_logits[counted].nan_to_num(),",
+        why="A network that has diverged would train on, with every loss finite.",
+        caught_by="test_a_nan_that_counts_shows_in_its_loss",
+    ),
+    Mistake(
+        name="nan_deltas_hidden",
+        find="smooth_l1_loss(box_deltas[foreground],",
+        replace="smooth_l1_loss(box_deltas[foreground].nan_to_num(),",
+        why="A network that has diverged would train on, with every loss finite.",
+        caught_by="test_a_nan_that_counts_shows_in_its_loss",
     ),
 ]
