@@ -43,10 +43,11 @@ def retinanet_loss(
     Both are summed over the whole batch and divided by the number of foreground anchors in the whole batch
     (at least by 1), not image by image.
 
-    An ignored anchor counts nowhere and gets no gradient, even if its logits or deltas are NaN or infinite; the
-    same holds for the deltas of background anchors. A NaN that does count makes its loss NaN. An image without truths, gt_boxes[b] of shape (0, 4), still
-    teaches background. Without any foreground anchor the regression loss is 0, with zero gradient (it
-    can be differentiated: a batch without objects trains like any other).
+    An ignored anchor counts nowhere and gets no gradient, even if its logits or deltas are NaN or infinite;
+    the same holds for the deltas of background anchors. A NaN that does count makes its loss NaN. An image
+    without truths, gt_boxes[b] of shape (0, 4), still teaches background. Without any foreground anchor the
+    regression loss is 0, with zero gradient (it can be differentiated: a batch without objects trains like
+    any other).
     Raises a ValueError that names `gt_boxes` or `gt_labels` if the list has not B entries, or `gt_labels` if
     a label is outside 0 ... K - 1.
 
