@@ -39,8 +39,8 @@ def _nothing(real):
 
 
 DIFFUSION = dict(
-    training_flops=_uncounted, small_digits=_first(150), SEEDS=(0,), NUM_POINTS=100, POINT_TIMESTEPS=30, POINT_STEPS=2,
-    ROW_EVERY=1, SAMPLING_BATCH_SIZE=10, DIGIT_STEPS=2, LABELS=lambda labels: labels[:20], judge_of=_with(steps=5),
+    training_flops=_uncounted, small_digits=_first(40), SEEDS=(0,), NUM_POINTS=100, POINT_TIMESTEPS=30, POINT_STEPS=2,
+    ROW_EVERY=1, SAMPLING_BATCH_SIZE=20, DIGIT_STEPS=2, LABELS=lambda labels: labels[:20], judge_of=_with(steps=5),
     check_digits=_with(steps=2, sets=1), point_model=_with(steps=2),
 )  # fmt: skip
 DETECTION = dict(

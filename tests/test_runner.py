@@ -23,6 +23,11 @@ def double(x: float) -> float:
 RIGHT_ADD = WRONG_ADD.replace("x - y", "x + y")
 
 
+def hears_ctrl_c() -> None:
+    """A job in the background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def text_of(result) -> str:
     return result.stdout.str() + result.stderr.str()
 
@@ -300,7 +305,9 @@ def test_an_interrupted_check_keeps_its_metrics(toy):
     source = (toy.path / "katas/toy/test_full_training.py").read_text()
     toy.write("katas/toy/test_full_training.py", source.replace("        bar.update(1)", "        import time; time.sleep(60)"))
     command = [sys.executable, "-m", "pytest", "katas/toy", "-m", "gpu", "--device", "cpu", "--impl", "solutions"]
-    process = subprocess.Popen(command, cwd=toy.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=toy.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hears_ctrl_c
+    )
     metrics = toy.path / "runs/toy/a_long_training/metrics.csv"
     deadline = time.monotonic() + 30
     while not metrics.exists() and time.monotonic() < deadline:

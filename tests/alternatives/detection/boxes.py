@@ -1,4 +1,4 @@
-"""Python loops over the boxes."""
+"""A Python loop over the first boxes, each against all of the second at once."""
 
 import torch
 
@@ -32,7 +32,7 @@ def clip_boxes(boxes, image_size):
 
 def _pairwise(boxes1, boxes2, measure):
     boxes1, boxes2 = _numbers(boxes1), _numbers(boxes2)
-    rows = [torch.stack([measure(a, b) for b in boxes2]) for a in boxes1 if len(boxes2)]
+    rows = [measure(a, boxes2.T) for a in boxes1]
     return torch.stack(rows) if rows else boxes1.new_zeros(len(boxes1), len(boxes2))
 
 
@@ -43,15 +43,20 @@ def _parts(a, b):
     return width * height, area - width * height
 
 
+def _ratio(part, whole):
+    some = whole > 0
+    return torch.where(some, part / torch.where(some, whole, 1), 0 * part)
+
+
 def _iou(a, b):
     intersection, union = _parts(a, b)
-    return intersection / union if union > 0 else 0 * intersection
+    return _ratio(intersection, union)
 
 
 def _giou(a, b):
-    _, union = _parts(a, b)
+    intersection, union = _parts(a, b)
     hull = (torch.max(a[2], b[2]) - torch.min(a[0], b[0])) * (torch.max(a[3], b[3]) - torch.min(a[1], b[1]))
-    return _iou(a, b) - ((hull - union) / hull if hull > 0 else 0 * hull)
+    return _ratio(intersection, union) - _ratio(hull - union, hull)
 
 
 def box_iou(boxes1, boxes2):

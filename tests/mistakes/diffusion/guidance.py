@@ -202,7 +202,7 @@ MISTAKES = [
         name="probability_in_steps_of_a_256th",
         find="    dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < drop_probability\n",
         replace="    dropped = torch.randint(256, labels.shape, generator=generator, device=labels.device) < 256 * drop_probability\n",
-        why="0.003 becomes 1/256.",
+        why="A probability of 0.003 becomes 1/256, a third more.",
         caught_by="test_a_small_probability_is_not_rounded",
     ),
 ]
