@@ -135,6 +135,8 @@ def _load_hypothesis_profile(config) -> None:
     database = DirectoryBasedExampleDatabase(trees.ROOT / ".hypothesis" / "examples")
     hypothesis.settings.register_profile("learner", phases=phases, database=database, **shared)
     hypothesis.settings.register_profile("ci", phases=phases, database=None, derandomize=True, **shared)
+    quick = [Phase.explicit, Phase.generate]  # the first failure will do: for mutants
+    hypothesis.settings.register_profile("mutants", phases=quick, database=None, derandomize=True, **shared)
     if not config.getoption("--hypothesis-profile", None):
         seeded = config.getoption("--hypothesis-seed", None) is not None
         hypothesis.settings.load_profile("ci" if os.environ.get("CI") and not seeded else "learner")
