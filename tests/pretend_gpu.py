@@ -90,7 +90,7 @@ def _call(func, args, kwargs):
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     on_gpu = any(isinstance(tensor, GpuTensor) for tensor in tensors)
     if name == "__get__":
-        told = {"device": GPU if on_gpu else CPU, "is_cuda": on_gpu}
+        told = {"device": GPU, "is_cuda": True} if on_gpu else {}
         attribute = getattr(func.__self__, "__name__", "")
         return told[attribute] if attribute in told else _placed(on_gpu, _untold(func, *args))
     if name == "__set__":
@@ -108,7 +108,7 @@ def _call(func, args, kwargs):
     to_gpu = on_gpu
     if kwargs.get("device") is not None:
         to_gpu = torch.device(kwargs["device"]).type == "cuda"
-        kwargs = kwargs | {"device": "cpu"}
+        kwargs = kwargs | ({"device": "cpu"} if to_gpu else {})
     elif on_gpu:
         _refuse_mixtures(name, args, tensors)
     result = _untold(func, *args, **kwargs)
@@ -146,6 +146,8 @@ def _moved(tensor, name: str, args, kwargs):
             dtype = each
         elif isinstance(each, (str, torch.device)):
             target = each
+    if tensor.is_meta or target is not None and torch.device(target).type == "meta":
+        return _untold(getattr(tensor, name), *args, **kwargs)
     was_on_gpu = isinstance(tensor, GpuTensor)
     to_gpu = was_on_gpu if target is None else torch.device(target).type == "cuda"
     result = tensor if dtype is None else _untold(tensor.to, dtype)
