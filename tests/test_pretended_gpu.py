@@ -74,3 +74,5 @@ def test_the_full_checks_find_everything_on_the_gpu(tmp_path):
         "-p", "tests.pretend_gpu", "-p", "tests.short_checks", "--data", str(tmp_path), folder=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    told = [line for line in result.stdout.splitlines() if line.startswith("cost: ")]
+    assert told and all("of GPU memory" in line for line in told), f"not on the GPU, where nothing could be missing: {told}"

@@ -259,7 +259,8 @@ def test_neighbouring_timesteps_are_told_apart():
 def test_neighbouring_timesteps_are_told_apart_in_half_precision():
     late, next_to_it = told_at(small_unet().bfloat16(), torch.tensor([998, 999]), torch.bfloat16).float()
     told = "bfloat16 has no odd numbers above 256: the sinusoids are made in float32, and cast afterwards"
-    assert float((late - next_to_it).norm()) > 0.01 * float(late.norm()), f"t = 998 and 999 are told as the same: {told}"
+    # right code of two kinds, twenty starts each: they differ by 0.18 to 0.60 of their size; t in bfloat16: by 0
+    assert float((late - next_to_it).norm()) > 0.03 * float(late.norm()), f"t = 998 and 999 are told as the same: {told}"
 
 
 def test_the_embedding_is_no_linear_map_of_the_sinusoids():

@@ -180,8 +180,9 @@ class _Moves(TorchFunctionMode):
 
 
 def _equal(result, expected) -> bool:
-    pairs = zip(_tensors(result), _tensors(expected), strict=True)
-    return all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
+    first, second = _tensors(result), _tensors(expected)
+    same = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(first, second))
+    return len(first) == len(second) and same
 
 
 def global_rng_is_untouched(fn: Callable, *args, **kwargs) -> None:
