@@ -1,1 +1,1 @@
-pytest_plugins = ["katas.lab.runner", "pytester"]
+pytest_plugins = ["katas.lab.plugin", "pytester"]

@@ -2,15 +2,14 @@
 
 import argparse
 import difflib
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from katas.lab import stubs
-from katas.lab.runner import digest_of
-from katas.lab.trees import ROOT
+from katas.lab import catalog, stubs
+from katas.lab.catalog import ROOT
+from katas.lab.results import digest_of, last_run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         return reset(*arguments.kata, yes=arguments.yes)
     if arguments.command == "stub":
         topic, kata = arguments.kata
-        stubs.kata_file(topic, kata).write_text(stubs.make_stub(stubs.solution_file(topic, kata).read_text()))
+        catalog.kata_file(topic, kata).write_text(stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
         return 0
     if arguments.command == "drift":
         return drift()
@@ -45,11 +44,11 @@ def named_kata(text: str) -> tuple[str, str]:
     parts = Path(text.removesuffix(".py")).parts[-2:]
     if len(parts) == 2:
         topic, kata = parts[0], parts[1].removeprefix("test_")
-        if (topic, kata) in stubs.all_katas():
-            if not stubs.solution_file(topic, kata).is_file():
+        if (topic, kata) in catalog.all_katas():
+            if not catalog.solution_file(topic, kata).is_file():
                 raise argparse.ArgumentTypeError(f"{topic}/{kata} has no solution yet")
             return topic, kata
-    near = difflib.get_close_matches(text, ["/".join(names) for names in stubs.all_katas()], n=3, cutoff=0.4)
+    near = difflib.get_close_matches(text, ["/".join(names) for names in catalog.all_katas()], n=3, cutoff=0.4)
     meant = f" Did you mean {' or '.join(near)}?" if near else " `python -m katas` lists them."
     raise argparse.ArgumentTypeError(f"there is no kata {text!r}.{meant}")
 
@@ -59,9 +58,9 @@ def named_kata(text: str) -> tuple[str, str]:
 
 def progress() -> int:
     next_step = None
-    for topic in stubs.topics():
+    for topic in catalog.topics():
         print(topic)
-        for kata in stubs.katas_of(topic):
+        for kata in catalog.katas_of(topic):
             mark, told, step = state_of(topic, kata)
             print(f"  {mark} {kata:<18} {told}")
             next_step = next_step or step
@@ -74,9 +73,9 @@ def progress() -> int:
 
 def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
     """A mark, a few words and the next step of one kata: from its file, and from the last run of its spec."""
-    file, spec = stubs.kata_file(topic, kata), f"katas/{topic}/test_{kata}.py"
+    file, spec = catalog.kata_file(topic, kata), catalog.spec_of(topic, kata)
     if not file.is_file():
-        return " ", "to come" if not stubs.solution_file(topic, kata).is_file() else "the file is missing", None
+        return " ", "to come" if not catalog.solution_file(topic, kata).is_file() else "the file is missing", None
     source = file.read_text()
     try:
         unwritten, public = stubs.unwritten(source), stubs.public_functions(source)
@@ -95,18 +94,11 @@ def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
     return "✔", f"{last.get('passed', 0)} passed", None
 
 
-def last_run(topic: str, kata: str) -> dict | None:
-    try:
-        return json.loads((ROOT / ".pytest_cache" / "v" / "katas" / topic / kata).read_text())
-    except (OSError, ValueError):
-        return None
-
-
 # --- diff, reset, drift ---------------------------------------------------------------------------------------------
 
 
 def diff(topic: str, kata: str) -> int:
-    mine, solution = stubs.kata_file(topic, kata), stubs.solution_file(topic, kata)
+    mine, solution = catalog.kata_file(topic, kata), catalog.solution_file(topic, kata)
     lines = difflib.unified_diff(
         mine.read_text().splitlines() if mine.is_file() else [],
         solution.read_text().splitlines(),
@@ -123,8 +115,8 @@ def diff(topic: str, kata: str) -> int:
 
 
 def reset(topic: str, kata: str, *, yes: bool) -> int:
-    file = stubs.kata_file(topic, kata)
-    stub = stubs.make_stub(stubs.solution_file(topic, kata).read_text())
+    file = catalog.kata_file(topic, kata)
+    stub = stubs.make_stub(catalog.solution_file(topic, kata).read_text())
     shown = file.relative_to(ROOT)
     if file.is_file() and file.read_text() == stub:
         print(f"{shown} is the stub already")
@@ -138,7 +130,7 @@ def reset(topic: str, kata: str, *, yes: bool) -> int:
         backup.write_bytes(file.read_bytes())
         print(f"Your version was not committed; it is kept at {backup.relative_to(ROOT)}")
     file.write_text(stub)
-    print(f"{shown} is the stub again. Run: pytest katas/{topic}/test_{kata}.py")
+    print(f"{shown} is the stub again. Run: pytest {catalog.spec_of(topic, kata)}")
     return 0
 
 
@@ -165,7 +157,7 @@ def drift() -> int:
     for name in names:
         print(f"{name}: the stub is not what its solution gives; `python -m katas stub {name}` writes it")
     if not names:
-        print(f"no drift: {len(stubs.all_katas())} stubs are what their solutions give")
+        print(f"no drift: {len(catalog.all_katas())} stubs are what their solutions give")
     return 1 if names else 0
 
 

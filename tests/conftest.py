@@ -39,7 +39,7 @@ TEST_FIRST = '''"""first: adding and doubling."""
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katas.lab.report import sentence
+from katas.lab.plugin.messages import sentence
 from katas.toy.first import add, double
 
 
@@ -93,7 +93,9 @@ class Toy:
     def __init__(self, pytester):
         self.pytester = pytester
         self.path: Path = pytester.path
-        shutil.copytree(ROOT / "katas" / "lab", self.path / "katas" / "lab", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "katas" / "lab", self.path / "katas" / "lab", ignore=shutil.ignore_patterns("__pycache__")
+        )
         for name in ("katas/__init__.py", "katas/__main__.py", "conftest.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.path / name)
         self.write("katas/toy/__init__.py", 'KATAS = ("first", "second")\n')
@@ -132,5 +134,6 @@ class Toy:
 
 @pytest.fixture
 def toy(pytester, monkeypatch) -> Toy:
-    monkeypatch.delenv("KATAS_IMPL", raising=False)
+    for name in ("KATAS_IMPL", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID"):  # those of the run that this test is in
+        monkeypatch.delenv(name, raising=False)
     return Toy(pytester)

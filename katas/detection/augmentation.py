@@ -40,7 +40,7 @@ def random_crop_with_boxes(
     crop_size: tuple[int, int],
     generator: torch.Generator,
     *,
-    min_visibility: float | int,
+    min_visibility: float,
 ) -> Crop:
     """A random window of `crop_size` = (height, width) of the image, with the boxes that remain in it.
 

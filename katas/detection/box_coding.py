@@ -18,7 +18,7 @@ def encode_boxes(
     boxes: Float[Tensor, "N 4"],
     anchors: Float[Tensor, "N 4"],
     *,
-    weights: Sequence[float | int] = (1.0, 1.0, 1.0, 1.0),
+    weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
 ) -> Float[Tensor, "N 4"]:
     """The deltas (dx, dy, dw, dh) that lead from anchor n to box n (both xyxy, of positive width and height).
 
@@ -36,8 +36,8 @@ def decode_boxes(
     deltas: Float[Tensor, "N 4"],
     anchors: Float[Tensor, "N 4"],
     *,
-    weights: Sequence[float | int] = (1.0, 1.0, 1.0, 1.0),
-    max_log_ratio: float | int = MAX_LOG_RATIO,
+    weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    max_log_ratio: float = MAX_LOG_RATIO,
 ) -> Float[Tensor, "N 4"]:
     """The boxes (xyxy) that the deltas (dx, dy, dw, dh) make of the anchors: the inverse of `encode_boxes`.
 

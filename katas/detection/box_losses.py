@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def smooth_l1_loss(
-    pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *, beta: float | int = 1.0
+    pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *, beta: float = 1.0
 ) -> Float[Tensor, "*shape"]:
     """The smooth L1 loss of every element; nothing is summed or averaged. With d = pred - target,
 

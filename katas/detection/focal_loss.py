@@ -14,8 +14,8 @@ def sigmoid_focal_loss(
     logits: Float[Tensor, "*shape"],
     targets: Float[Tensor, "*shape"],
     *,
-    alpha: float | int = 0.25,
-    gamma: float | int = 2.0,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
 ) -> Float[Tensor, "*shape"]:
     """The focal loss of every logit against its own binary target (0 or 1); nothing is summed or averaged.
 
@@ -40,8 +40,8 @@ def normalised_focal_loss(
     logits: Float[Tensor, "*shape"],
     targets: Float[Tensor, "*shape"],
     *,
-    alpha: float | int = 0.25,
-    gamma: float | int = 2.0,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
 ) -> Float[Tensor, ""]:
     """The sum of `sigmoid_focal_loss` over all elements, divided by max(1, number of positive targets).
 

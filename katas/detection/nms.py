@@ -20,9 +20,7 @@ class SoftDetections(NamedTuple):
     scores: Tensor
 
 
-def nms(
-    boxes: Float[Tensor, "N 4"], scores: Float[Tensor, " N"], iou_threshold: float | int
-) -> Int64[Tensor, " K"]:
+def nms(boxes: Float[Tensor, "N 4"], scores: Float[Tensor, " N"], iou_threshold: float) -> Int64[Tensor, " K"]:
     """The indices of the boxes that greedy non-maximum suppression keeps, by falling score.
 
     Boxes are visited by falling score; of equal scores the lower index comes first. A box is kept unless its
@@ -40,7 +38,7 @@ def batched_nms(
     boxes: Float[Tensor, "N 4"],
     scores: Float[Tensor, " N"],
     labels: Int64[Tensor, " N"],
-    iou_threshold: float | int,
+    iou_threshold: float,
 ) -> Int64[Tensor, " K"]:
     """Non-maximum suppression within each label: a box suppresses only boxes of its own label.
 
@@ -54,8 +52,8 @@ def soft_nms(
     boxes: Float[Tensor, "N 4"],
     scores: Float[Tensor, " N"],
     *,
-    sigma: float | int = 0.5,
-    score_threshold: float | int = 0.001,
+    sigma: float = 0.5,
+    score_threshold: float = 0.001,
 ) -> SoftDetections:
     """Soft-NMS with the Gaussian penalty (Bodla et al. 2017, arXiv 1704.04503).
 

@@ -70,7 +70,7 @@ def voc_average_precision(
     detections: list[Detections],
     truths: list[GroundTruth],
     *,
-    iou_threshold: float | int = 0.5,
+    iou_threshold: float = 0.5,
     eleven_point: bool = False,
 ) -> dict[int, float]:
     """Average precision of each class, {label: AP}, as Pascal VOC defines it; its mean is called mAP.

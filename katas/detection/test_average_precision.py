@@ -14,7 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from katas.detection.average_precision import CocoMetrics, Detections, GroundTruth, coco_average_precision
-from katas.lab.laws import STANDING_LAWS, dtype_is_followed, expect_close
+from katas.lab.expect import expect_close
+from katas.lab.laws import STANDING_LAWS, dtype_is_followed
 
 FLOAT = torch.float64
 NAN = math.nan

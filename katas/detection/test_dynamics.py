@@ -9,12 +9,12 @@ import torch
 
 from katas.detection.boxes import box_iou
 from katas.detection.focal_loss import sigmoid_focal_loss
+from katas.detection.given.backbones import TinyBackbone
+from katas.detection.given.scenes import SceneLoader, bar_scenes
 from katas.detection.matching import match_anchors
 from katas.detection.targets import retinanet_loss
 from katas.detection.training import RetinaNet, evaluate_detector, train_detector
-from katas.lab.backbones import TinyBackbone
-from katas.lab.plots import learning_curves
-from katas.lab.scenes import SceneLoader, bar_scenes
+from katas.lab.checks.plots import learning_curves
 
 pytestmark = pytest.mark.gpu
 
@@ -136,9 +136,7 @@ def test_focal_loss_takes_its_signal_from_hard_anchors_and_cross_entropy_from_ea
         # over 3 seeds: 0.76 to 0.84 at gamma 0, 0.02 to 0.03 at 2; a loss that ignores gamma: equal shares
         assert by_gamma[0] >= 0.3, f"seed {seed}: easy background is {by_gamma[0]:.0%} of the cross-entropy"
         assert by_gamma[3] <= 0.1, f"seed {seed}: easy background is {by_gamma[3]:.0%} of the focal loss"
-        assert by_gamma == sorted(
-            by_gamma, reverse=True
-        ), f"seed {seed}: the share falls with gamma: {by_gamma}"
+        assert by_gamma == sorted(by_gamma, reverse=True), f"seed {seed}: the share falls with gamma: {by_gamma}"
     learning_curves(run_dir / "easy_background.png", {"share of easy background": shares}, xlabel="gamma")
 
 

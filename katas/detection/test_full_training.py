@@ -14,14 +14,14 @@ import torchvision
 from torch.utils.data import DataLoader, Dataset
 
 from katas.detection.augmentation import hflip_with_boxes, resize_with_boxes
+from katas.detection.given import voc
+from katas.detection.given.backbones import SmallBackbone
+from katas.detection.given.scenes import NUM_CLASSES, SceneLoader, digit_scenes
 from katas.detection.precision_recall import GroundTruth, voc_average_precision
 from katas.detection.training import ResNetBackbone, RetinaNet, evaluate_detector, train_detector
-from katas.lab import voc
-from katas.lab.backbones import SmallBackbone
-from katas.lab.budget import flops_of
+from katas.lab.checks.budget import flops_of
+from katas.lab.checks.plots import detections_sheet, learning_curves
 from katas.lab.data import DataError, DataMissing
-from katas.lab.plots import detections_sheet, learning_curves
-from katas.lab.scenes import NUM_CLASSES, SceneLoader, digit_scenes
 
 pytestmark = pytest.mark.gpu
 
@@ -110,9 +110,7 @@ class Recorder:
 def draw_detections(model, loader, path, **options) -> None:
     model.eval()
     images, boxes, labels = next(iter(loader))
-    detections_sheet(
-        path, images[:24], model.detect(images[:24]), list(zip(boxes, labels)), columns=8, **options
-    )
+    detections_sheet(path, images[:24], model.detect(images[:24]), list(zip(boxes, labels)), columns=8, **options)
 
 
 def test_digit_scenes(device, run_dir, metrics, progress, budget):
@@ -180,9 +178,7 @@ class ResizedVoc(Dataset):
 
     def __getitem__(self, index):
         photograph = self.photographs[index]
-        image, boxes = resize_with_boxes(
-            photograph.image.float() / 255, photograph.boxes, (VOC_SIZE, VOC_SIZE)
-        )
+        image, boxes = resize_with_boxes(photograph.image.float() / 255, photograph.boxes, (VOC_SIZE, VOC_SIZE))
         if self.mirrored and torch.rand(()) < 0.5:
             image, boxes = hflip_with_boxes(image, boxes)
         return image, GroundTruth(boxes, photograph.labels, photograph.difficult)
@@ -223,9 +219,7 @@ def pretrained_or_skip(download) -> ResNetBackbone:
     url = torchvision.models.ResNet18_Weights.DEFAULT.url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not cached.is_file() and not download:
-        pytest.skip(
-            f"no pretrained ResNet-18 at {cached}: put torchvision's there, or fetch it with --download"
-        )
+        pytest.skip(f"no pretrained ResNet-18 at {cached}: put torchvision's there, or fetch it with --download")
     try:
         return ResNetBackbone("resnet18", weights="DEFAULT", frozen_stages=2)
     except OSError as error:
@@ -258,9 +252,7 @@ def test_voc_2007(device, run_dir, metrics, progress, budget, data_dir, download
     nothing = [torch.zeros(0, 4, device=device)] * VOC_BATCH_SIZE
     no_labels = [torch.zeros(0, dtype=torch.int64, device=device)] * VOC_BATCH_SIZE
     with budget(flops=steps * training_flops(model, (shape, nothing, no_labels)), max_seconds=45 * 60):
-        optimizer = torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad], lr=3e-4, weight_decay=0.05
-        )
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-4, weight_decay=0.05)
         train_detector(
             model,
             train,

@@ -17,7 +17,8 @@ from katas.detection.precision_recall import (
     precision_recall_curve,
     voc_average_precision,
 )
-from katas.lab.laws import STANDING_LAWS, dtype_is_followed, expect_close
+from katas.lab.expect import expect_close
+from katas.lab.laws import STANDING_LAWS, dtype_is_followed
 from katas.lab.strategies import seeds
 
 FLOAT = torch.float64

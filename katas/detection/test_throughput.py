@@ -129,12 +129,8 @@ OPERATIONS = {
     "focal_loss": Operation(
         "focal_loss", "sigmoid_focal_loss", logits_and_targets, torchvision.ops.sigmoid_focal_loss, 1.1
     ),
-    "nms, sparse": Operation(
-        "nms", "nms", lambda: suppressible(scattered_boxes(COUNT, 0)), torchvision.ops.nms, 5.0
-    ),
-    "nms, crowded": Operation(
-        "nms", "nms", lambda: suppressible(boxes_around(50, COUNT, 0)), torchvision.ops.nms, 5.0
-    ),
+    "nms, sparse": Operation("nms", "nms", lambda: suppressible(scattered_boxes(COUNT, 0)), torchvision.ops.nms, 5.0),
+    "nms, crowded": Operation("nms", "nms", lambda: suppressible(boxes_around(50, COUNT, 0)), torchvision.ops.nms, 5.0),
     "coco": Operation("average_precision", "coco_average_precision", coco_images, pycocotools_evaluation, 1.0),
 }
 

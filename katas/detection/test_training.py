@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
+from katas.detection.given.backbones import TinyBackbone
+from katas.detection.given.scenes import SceneLoader, bar_scenes
 from katas.detection.postprocess import Detections  # a NamedTuple, given; so is the next
 from katas.detection.retina_head import RetinaHeadOutput
 from katas.detection.training import (
@@ -31,15 +33,8 @@ from katas.detection.training import (
     learning_rate_factor,
     train_detector,
 )
-from katas.lab.backbones import TinyBackbone
-from katas.lab.laws import (
-    device_is_followed,
-    expect_close,
-    expect_equal,
-    global_rng_is_untouched,
-    inputs_are_not_changed,
-)
-from katas.lab.scenes import SceneLoader, bar_scenes
+from katas.lab.expect import expect_close, expect_equal
+from katas.lab.laws import device_is_followed, global_rng_is_untouched, inputs_are_not_changed
 from katas.lab.trees import annotation_checks
 
 
@@ -110,9 +105,7 @@ def test_the_backbone_gives_the_maps_of_torchvisions_resnet():
     backbone.load_state_dict({k: v for k, v in oracle.state_dict().items() if not k.startswith("fc.")})
     images = torch.rand(1, 3, 40, 65, generator=generator)
     expected = IntermediateLayerGetter(oracle, {"layer2": "C3", "layer3": "C4", "layer4": "C5"})(images)
-    expect_close(
-        backbone(images), list(expected.values()), "C3, C4, C5: what comes out of layer2, layer3 and layer4"
-    )
+    expect_close(backbone(images), list(expected.values()), "C3, C4, C5: what comes out of layer2, layer3 and layer4")
     assert list(backbone.out_channels) == [128, 256, 512], f"resnet18 has no {backbone.out_channels} channels"
 
 
@@ -138,9 +131,9 @@ def test_the_first_stages_are_frozen_and_every_batch_norm_is(frozen_stages):
     for name, parameter in backbone.named_parameters():
         assert name.split(".")[0] in stages, f"{name} is a parameter; a FrozenBatchNorm2d has only buffers"
         trains = stages.index(name.split(".")[0]) >= frozen_stages
-        assert (
-            parameter.requires_grad == trains
-        ), f"with frozen_stages={frozen_stages}, {name} should have requires_grad {trains}"
+        assert parameter.requires_grad == trains, (
+            f"with frozen_stages={frozen_stages}, {name} should have requires_grad {trains}"
+        )
     norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
     assert len(norms) == 20, f"all 20 batch norms are FrozenBatchNorm2d, not {len(norms)}"
 
@@ -203,9 +196,7 @@ def test_the_defaults_of_the_model_are_those_of_the_paper():
     rows = [len(level) for level in anchors]
     assert rows == [360, 108, 36, 9, 9], f"strides 8 … 128, nine anchors at a place: not {rows}"
     for level, stride in zip(anchors, (8, 16, 32, 64, 128)):
-        expect_close(
-            level[:9, :2] + level[:9, 2:], torch.full((9, 2), float(stride)), "the first is half a stride in"
-        )
+        expect_close(level[:9, :2] + level[:9, 2:], torch.full((9, 2), float(stride)), "the first is half a stride in")
         width, height = (level[:9, 2:] - level[:9, :2]).unbind(dim=1)
         areas = [(4 * stride * scale) ** 2 for scale in (1, 2 ** (1 / 3), 2 ** (2 / 3))]
         expect_close(
@@ -215,9 +206,7 @@ def test_the_defaults_of_the_model_are_those_of_the_paper():
             rtol=1e-4,
             atol=0,
         )
-        expect_close(
-            height / width, [0.5] * 3 + [1.0] * 3 + [2.0] * 3, "ratios 1/2, 1 and 2", rtol=1e-4, atol=0
-        )
+        expect_close(height / width, [0.5] * 3 + [1.0] * 3 + [2.0] * 3, "ratios 1/2, 1 and 2", rtol=1e-4, atol=0)
     assert (model.pyramid.p7.out_channels, len(model.head.cls_subnet)) == (
         256,
         8,
@@ -406,16 +395,10 @@ def test_worked_example_of_training():
     reports = trained(model, batches(1.0, 2.0), epochs=2, warmup_steps=2)
     # factors 1/2, 1 (warm-up), then 1 and (1 + cos(pi/2)) / 2 = 1/2; the means are 1, 2, 1, 2
     steps = 0.5 * 1 + 1 * 2 + 1 * 1 + 0.5 * 2
-    expect_close(
-        model.w.item(), -0.1 * 3 * steps, "w follows the gradients of both parts of the loss, batch by batch"
-    )
-    expect_close(
-        model.v.item(), -1.0 * steps, "each group has its own learning rate, and all follow the schedule"
-    )
+    expect_close(model.w.item(), -0.1 * 3 * steps, "w follows the gradients of both parts of the loss, batch by batch")
+    expect_close(model.v.item(), -1.0 * steps, "each group has its own learning rate, and all follow the schedule")
     assert [report.step for report in reports] == [0, 1, 2, 3], "steps are counted over all epochs"
-    expect_close(
-        [report.learning_rate for report in reports], [0.05, 0.1, 0.1, 0.05], "the rate of the first group"
-    )
+    expect_close([report.learning_rate for report in reports], [0.05, 0.1, 0.1, 0.05], "the rate of the first group")
     # before step 1: w = -0.15, v = -0.5, mean 2
     expect_close(reports[1].classification, -0.6, "reported is the loss before the update: 2 w × mean")
     expect_close(reports[1].regression, -1.3, "reported is the loss before the update: (w + v) × mean")
@@ -451,9 +434,7 @@ def test_a_long_gradient_is_cut_and_its_length_told():
     model = Slope()
     (report,) = trained(model, batches(40.0), epochs=1, max_grad_norm=2.0)
     loose = dict(rtol=1e-5, atol=0)  # clip_grad_norm_ adds 1e-6 to the norm
-    expect_close(
-        report.grad_norm, 40 * 10**0.5, "reported is the norm before it is cut: of (120, 40)", **loose
-    )
+    expect_close(report.grad_norm, 40 * 10**0.5, "reported is the norm before it is cut: of (120, 40)", **loose)
     got, direction = [model.w.item(), model.v.item()], [-0.1 * 2 * 3 / 10**0.5, -1.0 * 2 * 1 / 10**0.5]
     expect_close(got, direction, "the direction stays, over all groups together; each has its rate", **loose)
     trained(model, batches(40.0), epochs=1, max_grad_norm=0.0)
@@ -484,9 +465,9 @@ def test_every_epoch_trains_in_training_mode_and_is_told():
         model.eval()
 
     trained(model, batches(1.0, 2.0), epochs=3, on_epoch=evaluates)
-    assert (
-        model.modes == [(True, True)] * 6
-    ), f"each of 6 steps is in training mode, whatever a callback did: {model.modes}"
+    assert model.modes == [(True, True)] * 6, (
+        f"each of 6 steps is in training mode, whatever a callback did: {model.modes}"
+    )
     told = "on_epoch is called after each epoch of 2 steps: (epoch, counted from 0; steps made)"
     assert epochs == [(0, 2), (1, 4), (2, 6)], f"{told}: {epochs}"
 
@@ -529,9 +510,7 @@ def test_one_bad_part_is_enough_and_both_are_told():
     with pytest.raises(FloatingPointError) as error:
         trained(model, batches(1.0), epochs=1)
     assert re.search(r"\b0\b", str(error.value)), f"the message names the step, which is 0: {error.value}"
-    assert "1.5" in str(error.value) and "nan" in str(
-        error.value
-    ), f"both values are named, not {error.value}"
+    assert "1.5" in str(error.value) and "nan" in str(error.value), f"both values are named, not {error.value}"
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -601,9 +580,9 @@ def eval_batches(truths):
 def test_a_seer_has_average_precision_one_and_one_who_is_off_has_not():
     assert evaluate_detector(Seer(TRUE), eval_batches(TRUE)).ap == 1, "every object found, none invented"
     mixed_up = [TRUE[1], TRUE[0], TRUE[2]]
-    assert (
-        evaluate_detector(Seer(mixed_up), eval_batches(TRUE)).ap == 0
-    ), "what is found in another image counts nothing"
+    assert evaluate_detector(Seer(mixed_up), eval_batches(TRUE)).ap == 0, (
+        "what is found in another image counts nothing"
+    )
     half = [TRUE[0], (BOXES[1], torch.tensor([0, 1])), TRUE[2]]  # class 2 right, classes 0 and 1 exchanged
     expect_close(evaluate_detector(Seer(half), eval_batches(TRUE)).ap, 1 / 3, "one class of three is found")
 
@@ -612,9 +591,7 @@ def test_evaluation_runs_in_evaluation_mode_without_gradients_and_hands_on_optio
     model = Seer(TRUE)
     evaluate_detector(model, eval_batches(TRUE), score_thresh=0.3)
     expected = [(False, False, False, {"score_thresh": 0.3})] * 2
-    assert (
-        model.calls == expected
-    ), f"(training, norm training, grad enabled, options) for both batches: {model.calls}"
+    assert model.calls == expected, f"(training, norm training, grad enabled, options) for both batches: {model.calls}"
 
 
 def test_evaluation_moves_the_images_to_the_device_of_the_model():

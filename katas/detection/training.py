@@ -90,15 +90,13 @@ class RetinaNet(nn.Module):
         out_channels: int = 256,
         num_convs: int = 4,
         prior_probability: float = 0.01,
-        anchor_sizes: Sequence[float | int] | None = None,
-        scales: Sequence[float | int] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
-        aspect_ratios: Sequence[float | int] = (0.5, 1.0, 2.0),
+        anchor_sizes: Sequence[float] | None = None,
+        scales: Sequence[float] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
     ) -> None:
         raise NotImplementedError
 
-    def forward(
-        self, images: Float[Tensor, "B 3 H W"]
-    ) -> tuple[RetinaHeadOutput, list[Float[Tensor, "_ 4"]]]:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[RetinaHeadOutput, list[Float[Tensor, "_ 4"]]]:
         """The head's output for the batch, and for each level the anchors (H*W*A, 4) that its rows belong to.
 
         The anchors are `pyramid_anchors` of the levels' sizes, in the dtype and on the device of the images.

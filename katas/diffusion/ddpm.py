@@ -34,7 +34,7 @@ def p_sample(
     *,
     noise: Float[Tensor, "B *shape"],
     variances: Float[Tensor, " T"] | None = None,
-    clip: float | int | None = None,
+    clip: float | None = None,
 ) -> Float[Tensor, "B *shape"]:
     """One step back, from timestep t to t - 1, for each sample at its own t.
 
@@ -57,7 +57,7 @@ def p_sample_loop(
     *,
     generator: torch.Generator,
     variances: Float[Tensor, " T"] | None = None,
-    clip: float | int | None = None,
+    clip: float | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Float[Tensor, "B *shape"]:
     """From pure noise `x_T` to samples: `p_sample` at t = T - 1, T - 2, ..., 0.

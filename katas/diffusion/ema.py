@@ -23,10 +23,10 @@ class EMA:
     [0, 1). Buffers that are not persistent are out of scope.
     """
 
-    def __init__(self, model: nn.Module, *, decay: float | int = 0.999) -> None:
+    def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
         raise NotImplementedError
 
-    def decay_at(self, num_updates: int) -> float | int:
+    def decay_at(self, num_updates: int) -> float:
         """The decay of update number `num_updates`, which is 1 for the first: min(decay, (1 + num_updates) /
         (10 + num_updates)).
 

@@ -3,7 +3,6 @@
 Adding a little Gaussian noise t times is the same as adding a lot once, so training can jump to any timestep.
 """
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
+def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
     """For a network that predicts the noise: min(snr, gamma) / snr.
 
     It is 1 where the SNR is at most gamma, an SNR of 0 included. Raises a ValueError that names `gamma` if it
@@ -22,7 +22,7 @@ def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) ->
     raise NotImplementedError
 
 
-def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
+def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
     """For a network that predicts the clean sample: min(snr, gamma).
 
     Raises a ValueError that names `gamma` if it is not positive.
@@ -30,7 +30,7 @@ def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) 
     raise NotImplementedError
 
 
-def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
+def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
     """For a network that predicts the velocity: min(snr, gamma) / (snr + 1).
 
     Raises a ValueError that names `gamma` if it is not positive.

@@ -13,7 +13,6 @@ fits it. The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; a
 dtype of `alphas_cumprod` and cast afterwards.
 """
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 

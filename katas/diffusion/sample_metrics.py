@@ -23,9 +23,7 @@ def energy_distance(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[T
     raise NotImplementedError
 
 
-def mmd_rbf_biased(
-    x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float | int
-) -> Float[Tensor, ""]:
+def mmd_rbf_biased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float) -> Float[Tensor, ""]:
     """The squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with the kernel
 
         k(x, y) = exp(-|x - y|² / (2 bandwidth²))
@@ -39,9 +37,7 @@ def mmd_rbf_biased(
     raise NotImplementedError
 
 
-def mmd_rbf_unbiased(
-    x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float | int
-) -> Float[Tensor, ""]:
+def mmd_rbf_unbiased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float) -> Float[Tensor, ""]:
     """The same, but a sample is never paired with itself within its own set; between the sets all pairs
     count. So the average over many draws of two sets from one distribution is 0, and single values can be
     negative.

@@ -15,9 +15,9 @@ from torch import Tensor
 def linear_beta_schedule(
     num_timesteps: int,
     *,
-    beta_start: float | int = 1e-4,
-    beta_end: float | int = 0.02,
-    max_beta: float | int = 0.999,
+    beta_start: float = 1e-4,
+    beta_end: float = 0.02,
+    max_beta: float = 0.999,
 ) -> Float64[Tensor, " {num_timesteps}"]:
     """Betas that grow evenly from the first to the last, T = `num_timesteps` of them, computed in float64.
 
@@ -32,7 +32,7 @@ def linear_beta_schedule(
 
 
 def cosine_beta_schedule(
-    num_timesteps: int, *, s: float | int = 0.008, max_beta: float | int = 0.999
+    num_timesteps: int, *, s: float = 0.008, max_beta: float = 0.999
 ) -> Float64[Tensor, " {num_timesteps}"]:
     """Betas for which what is left of the signal falls like a squared cosine, computed in float64.
 
@@ -50,10 +50,10 @@ def cosine_beta_schedule(
 def sigmoid_beta_schedule(
     num_timesteps: int,
     *,
-    start: float | int = -3,
-    end: float | int = 3,
-    tau: float | int = 1,
-    max_beta: float | int = 0.999,
+    start: float = -3,
+    end: float = 3,
+    tau: float = 1,
+    max_beta: float = 0.999,
 ) -> Float64[Tensor, " {num_timesteps}"]:
     """Betas for which what is left of the signal falls like a sigmoid, computed in float64.
 

@@ -11,16 +11,16 @@ import torch
 
 from katas.diffusion.ddim import ddim_sample_loop, ddim_timesteps
 from katas.diffusion.forward_process import q_sample
+from katas.diffusion.given.densities import moons
+from katas.diffusion.given.digits import small_digits
+from katas.diffusion.given.judge import judge_of
 from katas.diffusion.objective import noise_target, v_target
 from katas.diffusion.parametrization import noise_from_v
 from katas.diffusion.sample_metrics import energy_distance, frechet_distance
 from katas.diffusion.schedules import alphas_cumprod, cosine_beta_schedule, linear_beta_schedule, snr
 from katas.diffusion.training import to_model_range
 from katas.diffusion.unet import UNet
-from katas.lab.densities import moons
-from katas.lab.digits import small_digits
-from katas.lab.judge import judge_of
-from katas.lab.plots import image_grid, learning_curves, point_clouds
+from katas.lab.checks.plots import image_grid, learning_curves, point_clouds
 
 from .test_full_training import digit_unet, guided_digits, point_model, train_on_digits
 

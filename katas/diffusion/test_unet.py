@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from katas.diffusion.unet import ResBlock, SelfAttention2d, UNet
+from katas.lab.expect import expect_close
 from katas.lab.laws import (
     device_is_followed,
-    expect_close,
     gradients_are_right,
     inputs_are_not_changed,
     memory_layout_does_not_matter,
@@ -194,9 +194,7 @@ def test_every_block_is_told(what):
         block.register_forward_pre_hook(keep, with_kwargs=True)
     for t, labels in ((T, LABELS), (T + 1, LABELS) if what == "timestep" else (T, LABELS[[1, 2, 0]])):
         net(x, t, labels)
-    assert len(blocks) == 2 * 2 + 2 + 2 * 2, (
-        f"two blocks a level down and up and two in the middle, not {len(blocks)}"
-    )
+    assert len(blocks) == 2 * 2 + 2 + 2 * 2, f"two blocks a level down and up and two in the middle, not {len(blocks)}"
     for block, (first, second) in told.items():
         assert (first - second).abs().amax(dim=1).min() > 1e-6, f"a block is told the same for another {what}"
 
@@ -260,7 +258,9 @@ def test_neighbouring_timesteps_are_told_apart_in_half_precision():
     late, next_to_it = told_at(small_unet().bfloat16(), torch.tensor([998, 999]), torch.bfloat16).float()
     told = "bfloat16 has no odd numbers above 256: the sinusoids are made in float32, and cast afterwards"
     # right code of two kinds, twenty starts each: they differ by 0.18 to 0.60 of their size; t in bfloat16: by 0
-    assert float((late - next_to_it).norm()) > 0.03 * float(late.norm()), f"t = 998 and 999 are told as the same: {told}"
+    assert float((late - next_to_it).norm()) > 0.03 * float(late.norm()), (
+        f"t = 998 and 999 are told as the same: {told}"
+    )
 
 
 def test_the_embedding_is_no_linear_map_of_the_sinusoids():
@@ -352,7 +352,9 @@ def test_a_level_hands_across_what_its_last_block_gave():
             keep = lambda module, args, named, out: seen.append((args[0] if args else named["x"], out))  # noqa: E731
             module.register_forward_hook(keep, with_kwargs=True)
     net(normal(1, 2, 4, 4), T[:1], LABELS[:1])
-    entering = [channel.flatten().tolist() for channel in seen[4][0][0].detach()]  # two down, two in the middle, then up
+    entering = [
+        channel.flatten().tolist() for channel in seen[4][0][0].detach()
+    ]  # two down, two in the middle, then up
     missing = [c for c in seen[1][1][0].detach() if c.flatten().tolist() not in entering]
     assert not missing, f"{len(missing)} of the 8 channels of the last block down do not enter the first block up"
 
@@ -372,9 +374,7 @@ def test_what_was_seen_on_the_way_down_is_handed_across():
     net, x = small_unet(channels=(8, 8), attention_levels=()), normal(1, 2, 8, 8)
     for block in net.modules():
         if isinstance(block, ResBlock | SelfAttention2d):  # at half the size nothing gets through
-            block.register_forward_hook(
-                lambda module, args, out: out if out.shape[-1] == 8 else torch.zeros_like(out)
-            )
+            block.register_forward_hook(lambda module, args, out: out if out.shape[-1] == 8 else torch.zeros_like(out))
     got = net(x, T[:1], LABELS[:1]) - net(x.flip(-1), T[:1], LABELS[:1])
     assert got.abs().max() > 1e-3, "with the lower level silenced the prediction must still depend on the image"
 

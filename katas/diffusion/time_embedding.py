@@ -11,9 +11,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 
-def timestep_embedding(
-    t: Real[Tensor, " B"], dim: int, *, max_period: float | int = 10_000
-) -> Float[Tensor, "B {dim}"]:
+def timestep_embedding(t: Real[Tensor, " B"], dim: int, *, max_period: float = 10_000) -> Float[Tensor, "B {dim}"]:
     """Sinusoids of the timesteps: first all cosines, then all sines, from the fastest to the slowest.
 
         half = dim // 2

@@ -52,12 +52,12 @@ def train_diffusion(
     batch_size: int = 128,
     labels: Int64[Tensor, " N"] | None = None,
     null_label: int | None = None,
-    drop_probability: float | int = 0.1,
+    drop_probability: float = 0.1,
     target: Callable[..., Tensor] = noise_target,
     weights: Float[Tensor, " T"] | None = None,
     ema: EMA | None = None,
     warmup_steps: int = 0,
-    max_grad_norm: float | int = 1.0,
+    max_grad_norm: float = 1.0,
     on_step: Callable[[TrainReport], None] | None = None,
 ) -> None:
     """Trains `model`, in place, on random batches of `samples`, for the steps `first_step` ... steps - 1.

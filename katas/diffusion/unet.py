@@ -32,14 +32,10 @@ class ResBlock(nn.Module):
     2105.05233).
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, embedding_channels: int, *, groups: int = 8
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, embedding_channels: int, *, groups: int = 8) -> None:
         raise NotImplementedError
 
-    def forward(
-        self, x: Float[Tensor, "B C H W"], embedding: Float[Tensor, "B E"]
-    ) -> Float[Tensor, "B D H W"]:
+    def forward(self, x: Float[Tensor, "B C H W"], embedding: Float[Tensor, "B E"]) -> Float[Tensor, "B D H W"]:
         raise NotImplementedError
 
 

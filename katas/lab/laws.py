@@ -1,7 +1,7 @@
-"""Comparisons whose failures teach, and the laws that every kata obeys.
+"""The laws that every kata obeys (`katas/README.md`), and laws that several specs need.
 
-A standing law takes a function and example arguments (float64 where they are floating): `law(box_iou, boxes1, boxes2)`.
-Arguments and results may be tensors, numbers, and lists, tuples or dictionaries of them.
+A law takes a function and example arguments, float64 where they are floating: `law(box_iou, boxes1, boxes2)`. Arguments
+and results may be tensors, numbers, and lists, tuples or dictionaries of them.
 """
 
 import random
@@ -14,88 +14,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from katas.lab.expect import expect_close, show
 from katas.lab.trees import annotation_checks
-
-# --- comparisons ----------------------------------------------------------------------------------------------------
-
-
-def expect_close(got, expected, law: str, **tolerances) -> None:
-    """`torch.testing.assert_close`, with the law that broke, what came out and what was expected."""
-    __tracebackhide__ = True
-    for where, got_leaf, expected_leaf in _pairs(got, expected, law):
-        if got_leaf.is_floating_point() and (got_leaf.isnan() & ~expected_leaf.isnan()).any():
-            _broken(law + where, got_leaf, expected_leaf, "NaN came out where a number was expected")
-        try:
-            torch.testing.assert_close(got_leaf, expected_leaf, equal_nan=True, check_device=False, **tolerances)
-        except AssertionError as error:
-            _broken(law + where, got_leaf, expected_leaf, _difference(got_leaf, expected_leaf, str(error)))
-
-
-def expect_equal(got, expected, law: str) -> None:
-    """The same without any tolerance: for indices, labels and masks."""
-    __tracebackhide__ = True
-    expect_close(got, expected, law, rtol=0, atol=0)
-
-
-def _pairs(got, expected, law: str, where: str = "") -> list[tuple[str, Tensor, Tensor]]:
-    """(where in the result, got, expected) for every tensor or number of the result."""
-    __tracebackhide__ = True
-    if isinstance(got, Tensor):
-        if not isinstance(expected, Tensor):
-            expected = torch.as_tensor(expected, dtype=got.dtype).reshape(_shape_of(expected, got))
-        if got.shape != expected.shape:
-            _broken(law, got, expected, f"shape {tuple(got.shape)} came out, not {tuple(expected.shape)}")
-        if got.dtype != expected.dtype:
-            _broken(law, got, expected, f"dtype {got.dtype} came out, not {expected.dtype}")
-        return [(where, got.detach(), expected.detach().to(got.device))]
-    if isinstance(got, bool | int | float | np.generic):
-        dtype = torch.float64 if isinstance(got, float | np.floating) else torch.tensor(got).dtype
-        return [(where, torch.tensor(got, dtype=dtype), torch.as_tensor(expected, dtype=dtype))]
-    if not isinstance(got, list | tuple | dict):
-        _broken(law, got, expected, f"a {type(got).__name__} came out")
-    if len(got) != len(expected):
-        _broken(law, got, expected, f"{len(got)} came out, not {len(expected)}")
-    if isinstance(got, dict) and set(got) != set(expected):
-        _broken(law, got, expected, f"the keys {sorted(got)} came out, not {sorted(expected)}")
-    keys = list(got) if isinstance(got, dict) else range(len(got))
-    names = getattr(got, "_fields", keys)
-    found = [_pairs(got[key], expected[key], law, f"{where} [{name}]") for key, name in zip(keys, names, strict=True)]
-    return [pair for pairs in found for pair in pairs]
-
-
-def _shape_of(numbers, got: Tensor) -> tuple[int, ...]:
-    shape = tuple(np.shape(numbers))
-    return tuple(got.shape) if 0 in shape and got.numel() == 0 else shape  # [] stands for any empty tensor
-
-
-def _difference(got: Tensor, expected: Tensor, message: str) -> str:
-    if got.dim() == 0:
-        return f"off by {abs(float(got) - float(expected)):.3g}"
-    lines = [line for line in message.splitlines() if line.startswith(("Mismatched", "Greatest absolute", "Expected"))]
-    return "; ".join(lines) or message
-
-
-def _broken(law: str, got, expected, difference: str):
-    __tracebackhide__ = True
-    raise AssertionError(f"{law}\n  got       {show(got)}\n  expected  {show(expected)}\n  {difference}")
-
-
-def show(value, limit: int = 240) -> str:
-    """A value in few characters: numbers rounded, shape and dtype told where it is a tensor of any size."""
-    if isinstance(value, Tensor):
-        text = " ".join(repr(_rounded(value.detach().tolist())).split())
-        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape) if value.dim() else ''}".strip()
-        text = text if len(text) <= limit else text[:limit] + " …"
-        return f"{text}   {kind}"
-    text = repr(value)
-    return text if len(text) <= limit else text[:limit] + " …"
-
-
-def _rounded(numbers):
-    if isinstance(numbers, list):
-        return [_rounded(number) for number in numbers]
-    return float(f"{numbers:.9g}") if isinstance(numbers, float) else numbers
-
 
 # --- the standing laws ----------------------------------------------------------------------------------------------
 
@@ -136,7 +56,7 @@ _READ_OR_MOVED = ("copy out of meta", "cannot be called on meta", "convert meta 
 
 
 def device_is_followed(fn: Callable, *args, **kwargs) -> None:
-    """Tensors are made on the device of the input. That is the processor, and the default device another one.
+    """Tensors are made on the device of the input. That is the CPU here, and the default device is another one.
 
     The same on every machine: a module or a generator that the function has in itself would stay behind if the
     arguments were moved to a GPU.
@@ -154,7 +74,7 @@ def device_is_followed(fn: Callable, *args, **kwargs) -> None:
         except IndexError as error:  # an index on the meta device has no numbers: what is read there is garbage
             raise AssertionError(f"{told}\n  {str(error).splitlines()[0]}") from None
         except (RuntimeError, NotImplementedError, TypeError) as error:
-            if moves.to_the_processor or any(words in str(error) for words in _READ_OR_MOVED):
+            if moves.to_the_cpu or any(words in str(error) for words in _READ_OR_MOVED):
                 return
             if isinstance(error, NotImplementedError | TypeError) and "meta" not in str(error):
                 raise
@@ -168,14 +88,14 @@ def device_is_followed(fn: Callable, *args, **kwargs) -> None:
 
 
 class _Moves(TorchFunctionMode):
-    """Notices code that goes to the processor on purpose: it may mix what comes from there with new tensors."""
+    """Notices code that moves tensors to the CPU on purpose: it may mix what comes from there with new tensors."""
 
-    to_the_processor = False
+    to_the_cpu = False
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         named = func is Tensor.to and any(isinstance(a, str) and a == "cpu" for a in (*args, *kwargs.values()))
-        self.to_the_processor |= func is Tensor.cpu or named
+        self.to_the_cpu |= func is Tensor.cpu or named
         return func(*args, **kwargs)
 
 
@@ -216,13 +136,61 @@ def memory_layout_does_not_matter(fn: Callable, *args, **kwargs) -> None:
     expect_close(result, expected, f"{_name(fn)} does not depend on how its input lies in memory")
 
 
+def empty_batches_give_empty_results(fn: Callable, *args, **kwargs) -> None:
+    """Every tensor that is as long as the first one is cut to length 0: what was a batch comes out empty.
+
+    In the example every batched tensor has the length of the first, and no other tensor has it. A mean over nothing is
+    for the spec to settle; here a call must not fail.
+    """
+    __tracebackhide__ = True
+    sizes = [len(leaf) for leaf in _tensors((args, kwargs)) if leaf.dim()]
+    if not sizes:
+        return
+
+    def emptied(leaf):
+        return leaf[:0] if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == sizes[0] else leaf
+
+    empty_args, empty_kwargs = tree_map(emptied, (args, kwargs))
+    expected = _tensors(fn(*args, **kwargs))
+    try:
+        result = _tensors(fn(*empty_args, **empty_kwargs))
+    except (RuntimeError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise AssertionError(
+            f"{_name(fn)} fails on an empty batch\n  {type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+    for got, full in zip(result, expected, strict=True):
+        if full.dim() and (got.shape[1:] != full.shape[1:] or len(got) > 0) and len(full) == sizes[0]:
+            shapes = f"{tuple(got.shape)}, not {(0, *full.shape[1:])}"
+            raise AssertionError(f"{_name(fn)} gives an empty result for an empty batch\n  shape {shapes}")
+
+
 STANDING_LAWS = [
     inputs_are_not_changed,
     dtype_is_followed,
     device_is_followed,
     global_rng_is_untouched,
     memory_layout_does_not_matter,
+    empty_batches_give_empty_results,
 ]
+
+
+# --- laws that several specs need -------------------------------------------------------------------------------------
+
+
+def unit_of_length_does_not_matter(fn: Callable, *args, power: float = 0, **kwargs) -> None:
+    """`fn` of coordinates in another unit is `fn` of the coordinates, times unit ** power (0: IoU; 1: boxes; 2: areas).
+
+    Every floating tensor among `args` is a length. The units are powers of two, so nothing is rounded. Of coordinates
+    about 10 they make about 1e-3 and 1e6.
+    """
+    __tracebackhide__ = True
+    expected = fn(*args, **kwargs)
+    for unit in (2.0**-13, 2.0**17):
+        scaled = [leaf * unit if _floating(leaf) else leaf for leaf in args]
+        wanted = tree_map(lambda leaf, unit=unit: leaf * unit**power if _floating(leaf) else leaf, expected)
+        expect_close(
+            fn(*scaled, **kwargs), wanted, f"{_name(fn)} is the same rule at every size: coordinates × {unit:g}"
+        )
 
 
 # --- gradients ------------------------------------------------------------------------------------------------------
@@ -243,7 +211,9 @@ def gradients_are_right(fn: Callable, *args, **kwargs) -> None:
     for index, result in enumerate(results):  # gradcheck passes over an output that has no gradient
         if not result.requires_grad:
             which = f" to output {index}" if len(results) > 1 else ""
-            raise AssertionError(f"no gradient flows through {_name(fn)}{which}: was it detached, or computed on numbers?")
+            raise AssertionError(
+                f"no gradient flows through {_name(fn)}{which}: was it detached, or computed on numbers?"
+            )
     if not results:
         raise AssertionError(f"{_name(fn)} returns no floating tensor")
     try:

@@ -1,20 +1,8 @@
 """Stubs from solutions: signatures, annotations, docstrings, constants and imports stay; bodies and private helpers go."""
 
 import ast
-import functools
-from pathlib import Path
 
-from katas.lab.trees import OWN_TREE, ROOT
-
-SOLUTIONS = "solutions"
-
-
-def kata_file(topic: str, kata: str) -> Path:
-    return ROOT / OWN_TREE / topic / f"{kata}.py"
-
-
-def solution_file(topic: str, kata: str) -> Path:
-    return ROOT / SOLUTIONS / topic / f"{kata}.py"
+from katas.lab.catalog import all_katas, kata_file, solution_file
 
 
 def make_stub(source: str) -> str:
@@ -111,25 +99,3 @@ def drifted() -> list[str]:
         if not kata_file(topic, kata).is_file()
         or kata_file(topic, kata).read_text() != make_stub(solution_file(topic, kata).read_text())
     ]
-
-
-@functools.cache
-def topics() -> list[str]:
-    folders = sorted(folder.parent for folder in (ROOT / OWN_TREE).glob("*/__init__.py"))
-    present = [folder.name for folder in folders if folder.name != "lab"]
-    order = ["warmup", "detection", "diffusion", "rl", "active_learning", "splatting"]
-    return [t for t in order if t in present] + [t for t in present if t not in order]
-
-
-@functools.cache
-def katas_of(topic: str) -> tuple[str, ...]:
-    """The topic's one list, read without importing any kata."""
-    module = ast.parse((ROOT / OWN_TREE / topic / "__init__.py").read_text())
-    for node in module.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "KATAS":
-            return ast.literal_eval(node.value)
-    return ()
-
-
-def all_katas() -> list[tuple[str, str]]:
-    return [(topic, kata) for topic in topics() for kata in katas_of(topic)]

@@ -1,8 +1,7 @@
 """Which implementation runs: an import finder that serves `katas.<topic>.<kata>` from the chosen tree.
 
 `KATAS_IMPL="a:b"` (set by `pytest --impl a:b`) serves a kata from the first named tree that has it, then from `katas/`
-itself. Module names stay `katas.…`, and tracebacks show the real file. Spec files (`test_*`) and `katas.lab` are never
-touched. Under pytest the loader also checks shapes and dtypes from the annotations (jaxtyping and beartype).
+itself. Module names stay `katas.…`, and tracebacks show the real file. Specs, `given` and `katas.lab` are never touched. Under pytest the loader also checks shapes and dtypes from the annotations (jaxtyping and beartype).
 """
 
 import functools
@@ -16,9 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-OWN_TREE = "katas"
-
+from katas.lab import catalog
 
 # Module name → source that is run in place of the file's: how mistakes are tried without writing them to the disk.
 replaced_sources: dict[str, str] = {}
@@ -32,7 +29,7 @@ class KataFinder(importlib.abc.MetaPathFinder):
         self.check_annotations = check_annotations
 
     def find_spec(self, fullname, path=None, target=None):
-        names = kata_of_module(fullname)
+        names = catalog.kata_of_module(fullname)
         if names is None:
             return None
         file = self.file_of(*names)
@@ -42,7 +39,7 @@ class KataFinder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, file, loader=loader)
 
     def file_of(self, topic: str, kata: str) -> Path | None:
-        candidates = (tree_folder(tree) / topic / f"{kata}.py" for tree in [*self.trees, OWN_TREE])
+        candidates = (catalog.kata_file(topic, kata, tree) for tree in [*self.trees, catalog.OWN_TREE])
         return next((file for file in candidates if file.is_file()), None)
 
 
@@ -59,18 +56,6 @@ class KataLoader(importlib.machinery.SourceFileLoader):
         super().exec_module(module)
         if self.finder.check_annotations:
             check_annotations_of(module)
-
-
-def kata_of_module(fullname: str) -> tuple[str, str] | None:
-    """`katas.detection.nms` → ("detection", "nms"); None for everything that is no kata."""
-    parts = fullname.split(".")
-    if len(parts) != 3 or parts[0] != "katas" or parts[1] == "lab" or parts[2].startswith(("test_", "conftest")):
-        return None
-    return parts[1], parts[2]
-
-
-def tree_folder(tree: str) -> Path:
-    return ROOT / tree
 
 
 def install(trees: list[str] | None = None, *, check_annotations: bool = False) -> KataFinder:
@@ -92,14 +77,13 @@ def installed() -> KataFinder | None:
 
 
 def forget_katas() -> None:
-    """Drop every imported kata and spec module, so that the next import reads it anew."""
+    """Drop every imported module of a topic, so that the next import reads it anew."""
     for name in list(sys.modules):
         parts = name.split(".")
-        if parts[0] == "katas" and len(parts) == 3 and parts[1] != "lab":
-            module = sys.modules.pop(name)
-            parent = sys.modules.get(f"katas.{parts[1]}")
-            if parent is not None and getattr(parent, parts[2], None) is module:
-                delattr(parent, parts[2])
+        if parts[0] == catalog.OWN_TREE and len(parts) >= 3 and parts[1] not in catalog.NOT_A_TOPIC:
+            module, (parent, _, own) = sys.modules.pop(name), name.rpartition(".")
+            if getattr(sys.modules.get(parent), own, None) is module:
+                delattr(sys.modules[parent], own)
     # beartype knows hints by their text, so `list[Detections]` would go on to mean the class that was just dropped.
     # It forgets them all as soon as it is shown a class for the second time.
     if "beartype" in sys.modules:
@@ -144,10 +128,11 @@ def _is_own_function(value, module: types.ModuleType) -> bool:
 
 
 def _checked(function: types.FunctionType):
-    from beartype import beartype
+    from beartype import BeartypeConf, beartype
     from jaxtyping import jaxtyped
 
-    checked = jaxtyped(typechecker=beartype)(function)
+    # the numeric tower: as everywhere in Python, a `float` may be an int
+    checked = jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
 
     @functools.wraps(function)
     def call(*args, **kwargs):

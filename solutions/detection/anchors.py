@@ -12,9 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def base_anchors(
-    size: float | int, scales: Sequence[float | int], aspect_ratios: Sequence[float | int]
-) -> Float[Tensor, "A 4"]:
+def base_anchors(size: float, scales: Sequence[float], aspect_ratios: Sequence[float]) -> Float[Tensor, "A 4"]:
     """The len(aspect_ratios) * len(scales) anchor shapes of one level, as xyxy boxes centred at 0.
 
     An aspect ratio is height / width. The anchor of scale s and ratio r has the area (size * s)**2 whatever r
@@ -35,7 +33,7 @@ def base_anchors(
 
 
 def grid_anchors(
-    feature_size: tuple[int, int], stride: float | int, base: Float[Tensor, "A 4"]
+    feature_size: tuple[int, int], stride: float, base: Float[Tensor, "A 4"]
 ) -> Float[Tensor, "num_anchors 4"]:
     """The A base anchors repeated at every cell of a feature map of `feature_size` = (height H, width W).
 
@@ -54,11 +52,11 @@ def grid_anchors(
 
 def pyramid_anchors(
     feature_sizes: Sequence[tuple[int, int]],
-    strides: Sequence[float | int],
-    sizes: Sequence[float | int],
+    strides: Sequence[float],
+    sizes: Sequence[float],
     *,
-    scales: Sequence[float | int] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
-    aspect_ratios: Sequence[float | int] = (0.5, 1.0, 2.0),
+    scales: Sequence[float] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
+    aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
 ) -> list[Float[Tensor, "_ 4"]]:
     """The anchors of every level of a feature pyramid: one float32 tensor per level, in their order.
 

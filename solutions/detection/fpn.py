@@ -35,9 +35,7 @@ class FeaturePyramid(nn.Module):
         if not in_channels:
             raise ValueError("in_channels is empty: the pyramid needs at least one backbone map")
         self.lateral_convs = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in in_channels)
-        self.output_convs = nn.ModuleList(
-            nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in in_channels
-        )
+        self.output_convs = nn.ModuleList(nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in in_channels)
         self.p6 = nn.Conv2d(in_channels[-1], out_channels, 3, stride=2, padding=1)
         self.p7 = nn.Conv2d(out_channels, out_channels, 3, stride=2, padding=1)
         for module in self.modules():

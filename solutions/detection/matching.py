@@ -17,8 +17,8 @@ BETWEEN_THRESHOLDS = -2
 def match_anchors(
     match_quality_matrix: Float[Tensor, "M N"],
     *,
-    fg_iou_thresh: float | int = 0.5,
-    bg_iou_thresh: float | int = 0.4,
+    fg_iou_thresh: float = 0.5,
+    bg_iou_thresh: float = 0.4,
     allow_low_quality_matches: bool = True,
 ) -> Int64[Tensor, " N"]:
     """For every anchor: the index of its truth, -1 for background, or -2 for "between, do not count".

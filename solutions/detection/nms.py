@@ -22,9 +22,7 @@ class SoftDetections(NamedTuple):
     scores: Tensor
 
 
-def nms(
-    boxes: Float[Tensor, "N 4"], scores: Float[Tensor, " N"], iou_threshold: float | int
-) -> Int64[Tensor, " K"]:
+def nms(boxes: Float[Tensor, "N 4"], scores: Float[Tensor, " N"], iou_threshold: float) -> Int64[Tensor, " K"]:
     """The indices of the boxes that greedy non-maximum suppression keeps, by falling score.
 
     Boxes are visited by falling score; of equal scores the lower index comes first. A box is kept unless its
@@ -54,7 +52,7 @@ def batched_nms(
     boxes: Float[Tensor, "N 4"],
     scores: Float[Tensor, " N"],
     labels: Int64[Tensor, " N"],
-    iou_threshold: float | int,
+    iou_threshold: float,
 ) -> Int64[Tensor, " K"]:
     """Non-maximum suppression within each label: a box suppresses only boxes of its own label.
 
@@ -75,8 +73,8 @@ def soft_nms(
     boxes: Float[Tensor, "N 4"],
     scores: Float[Tensor, " N"],
     *,
-    sigma: float | int = 0.5,
-    score_threshold: float | int = 0.001,
+    sigma: float = 0.5,
+    score_threshold: float = 0.001,
 ) -> SoftDetections:
     """Soft-NMS with the Gaussian penalty (Bodla et al. 2017, arXiv 1704.04503).
 
@@ -107,7 +105,7 @@ def soft_nms(
     return SoftDetections(indices, scores[indices])
 
 
-def _check_threshold(iou_threshold: float | int) -> None:
+def _check_threshold(iou_threshold: float) -> None:
     if not 0 <= iou_threshold <= 1:
         raise ValueError(f"iou_threshold must lie in [0, 1], got {iou_threshold}")
 

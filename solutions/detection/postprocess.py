@@ -25,11 +25,11 @@ def postprocess_detections(
     anchors: list[Float[Tensor, "_ 4"]],
     image_size: tuple[int, int],
     *,
-    score_thresh: float | int = 0.05,
+    score_thresh: float = 0.05,
     topk_per_level: int = 1000,
-    nms_thresh: float | int = 0.5,
+    nms_thresh: float = 0.5,
     detections_per_image: int = 100,
-    min_size: float | int = 0.01,
+    min_size: float = 0.01,
 ) -> Detections:
     """The detections of one image, from the outputs of a RetinaNet head on it.
 
@@ -64,9 +64,9 @@ def _candidates(
     anchors: Tensor,
     image_size: tuple[int, int],
     *,
-    score_thresh: float | int,
+    score_thresh: float,
     topk: int,
-    min_size: float | int,
+    min_size: float,
 ) -> Detections:
     """Steps 1 to 5 for one level."""
     scores = cls_logits.sigmoid().flatten()

@@ -77,7 +77,7 @@ def voc_average_precision(
     detections: list[Detections],
     truths: list[GroundTruth],
     *,
-    iou_threshold: float | int = 0.5,
+    iou_threshold: float = 0.5,
     eleven_point: bool = False,
 ) -> dict[int, float]:
     """Average precision of each class, {label: AP}, as Pascal VOC defines it; its mean is called mAP.
@@ -116,7 +116,7 @@ def voc_average_precision(
 
 
 def _targets(
-    detections: list[Detections], truths: list[GroundTruth], label: int, iou_threshold: float | int
+    detections: list[Detections], truths: list[GroundTruth], label: int, iou_threshold: float
 ) -> tuple[Tensor, list[int], list[bool]]:
     """For one class: scores, the object that each detection overlaps most (-1: none enough), who is difficult."""
     scores, targets, difficult = [], [], []

@@ -26,9 +26,9 @@ def retinanet_loss(
     gt_boxes: list[Float[Tensor, "_ 4"]],
     gt_labels: list[Int64[Tensor, " _"]],
     *,
-    alpha: float | int = 0.25,
-    gamma: float | int = 2.0,
-    beta: float | int = 1 / 9,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    beta: float = 1 / 9,
 ) -> RetinaNetLoss:
     """The classification and the regression loss of a batch of B images, which share their N anchors.
 

@@ -35,9 +35,9 @@ def ddim_step(
     pred_noise: Float[Tensor, "B *shape"],
     alphas_cumprod: Float[Tensor, " T"],
     *,
-    eta: float | int = 0,
+    eta: float = 0,
     noise: Float[Tensor, "B *shape"] | None = None,
-    clip: float | int | None = None,
+    clip: float | None = None,
 ) -> Float[Tensor, "B *shape"]:
     """One step of the whole batch from timestep `t` to `t_prev`, near or far; -1 stands for the clean sample.
 
@@ -82,9 +82,9 @@ def ddim_sample_loop(
     alphas_cumprod: Float[Tensor, " T"],
     timesteps: Int64[Tensor, " S"],
     *,
-    eta: float | int = 0,
+    eta: float = 0,
     generator: torch.Generator | None = None,
-    clip: float | int | None = None,
+    clip: float | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Float[Tensor, "B *shape"]:
     """From pure noise `x_T` to samples: a `ddim_step` from each of the falling `timesteps` to the next one in

@@ -23,14 +23,14 @@ class EMA:
     [0, 1). Buffers that are not persistent are out of scope.
     """
 
-    def __init__(self, model: nn.Module, *, decay: float | int = 0.999) -> None:
+    def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {decay}")
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.num_updates = 0
 
-    def decay_at(self, num_updates: int) -> float | int:
+    def decay_at(self, num_updates: int) -> float:
         """The decay of update number `num_updates`, which is 1 for the first: min(decay, (1 + num_updates) /
         (10 + num_updates)).
 

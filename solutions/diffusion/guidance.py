@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def drop_labels(
-    labels: Int64[Tensor, " B"], null_label: int, drop_probability: float | int, *, generator: torch.Generator
+    labels: Int64[Tensor, " B"], null_label: int, drop_probability: float, *, generator: torch.Generator
 ) -> Int64[Tensor, " B"]:
     """The labels, each replaced by `null_label` with `drop_probability`, independently of the others.
 
@@ -35,7 +35,7 @@ def guided_noise(
     t: Int64[Tensor, " B"],
     labels: Int64[Tensor, " B"],
     *,
-    scale: float | int,
+    scale: float,
     null_label: int,
 ) -> Float[Tensor, "B *shape"]:
     """The guided prediction, without + scale * (with - without), where `with` is the model's answer for the

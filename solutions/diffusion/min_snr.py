@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
+def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
     """For a network that predicts the noise: min(snr, gamma) / snr.
 
     It is 1 where the SNR is at most gamma, an SNR of 0 included. Raises a ValueError that names `gamma` if it
@@ -23,7 +23,7 @@ def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) ->
     return torch.clamp(gamma / snr, max=1)  # min(snr, gamma) / snr would be 0 / 0 in pure noise
 
 
-def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
+def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
     """For a network that predicts the clean sample: min(snr, gamma).
 
     Raises a ValueError that names `gamma` if it is not positive.
@@ -32,7 +32,7 @@ def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) 
     return torch.clamp(snr, max=gamma)
 
 
-def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Float[Tensor, " T"]:
+def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
     """For a network that predicts the velocity: min(snr, gamma) / (snr + 1).
 
     Raises a ValueError that names `gamma` if it is not positive.
@@ -41,6 +41,6 @@ def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float | int = 5) -> Flo
     return torch.clamp(snr, max=gamma) / (snr + 1)
 
 
-def _check(gamma: float | int) -> None:
+def _check(gamma: float) -> None:
     if not gamma > 0:
         raise ValueError(f"gamma must be positive, got {gamma}")

@@ -24,9 +24,7 @@ def energy_distance(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[T
     return 2 * _distances(x, y).mean() - _distances(x, x).mean() - _distances(y, y).mean()
 
 
-def mmd_rbf_biased(
-    x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float | int
-) -> Float[Tensor, ""]:
+def mmd_rbf_biased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float) -> Float[Tensor, ""]:
     """The squared maximum mean discrepancy, E k(x, x') + E k(y, y') - 2 E k(x, y), with the kernel
 
         k(x, y) = exp(-|x - y|² / (2 bandwidth²))
@@ -42,9 +40,7 @@ def mmd_rbf_biased(
     return within_x.mean() + within_y.mean() - 2 * between.mean()
 
 
-def mmd_rbf_unbiased(
-    x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float | int
-) -> Float[Tensor, ""]:
+def mmd_rbf_unbiased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float) -> Float[Tensor, ""]:
     """The same, but a sample is never paired with itself within its own set; between the sets all pairs
     count. So the average over many draws of two sets from one distribution is 0, and single values can be
     negative.
@@ -94,7 +90,7 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _kernels(x: Tensor, y: Tensor, bandwidth: float | int) -> list[Tensor]:
+def _kernels(x: Tensor, y: Tensor, bandwidth: float) -> list[Tensor]:
     if not bandwidth > 0:
         raise ValueError(f"bandwidth must be positive, got {bandwidth}")
     pairs = ((x, x), (y, y), (x, y))

@@ -32,9 +32,7 @@ class ResBlock(nn.Module):
     2105.05233).
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, embedding_channels: int, *, groups: int = 8
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, embedding_channels: int, *, groups: int = 8) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
@@ -44,9 +42,7 @@ class ResBlock(nn.Module):
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
 
-    def forward(
-        self, x: Float[Tensor, "B C H W"], embedding: Float[Tensor, "B E"]
-    ) -> Float[Tensor, "B D H W"]:
+    def forward(self, x: Float[Tensor, "B C H W"], embedding: Float[Tensor, "B E"]) -> Float[Tensor, "B D H W"]:
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.embedding_layer(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))

@@ -1,0 +1,122 @@
+"""Comparisons whose failures teach: the law that broke, what came out, what was expected.
+
+Arguments and results may be tensors, numbers, and lists, tuples or dictionaries of them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def expect_close(got, expected, law: str, **tolerances) -> None:
+    """`torch.testing.assert_close`, with the law that broke, what came out and what was expected."""
+    __tracebackhide__ = True
+    for where, got_leaf, expected_leaf in _pairs(got, expected, law):
+        if got_leaf.is_floating_point() and (got_leaf.isnan() & ~expected_leaf.isnan()).any():
+            _broken(law + where, got_leaf, expected_leaf, "NaN came out where a number was expected")
+        try:
+            torch.testing.assert_close(got_leaf, expected_leaf, equal_nan=True, check_device=False, **tolerances)
+        except AssertionError as error:
+            _broken(law + where, got_leaf, expected_leaf, _difference(got_leaf, expected_leaf, str(error)))
+
+
+def expect_equal(got, expected, law: str) -> None:
+    """The same without any tolerance: for indices, labels and masks."""
+    __tracebackhide__ = True
+    expect_close(got, expected, law, rtol=0, atol=0)
+
+
+def _pairs(got, expected, law: str, where: str = "") -> list[tuple[str, Tensor, Tensor]]:
+    """(where in the result, got, expected) for every tensor or number of the result."""
+    __tracebackhide__ = True
+    if isinstance(got, Tensor):
+        if not isinstance(expected, Tensor):
+            expected = torch.as_tensor(expected, dtype=got.dtype).reshape(_shape_of(expected, got))
+        if got.shape != expected.shape:
+            _broken(law, got, expected, f"shape {tuple(got.shape)} came out, not {tuple(expected.shape)}")
+        if got.dtype != expected.dtype:
+            _broken(law, got, expected, f"dtype {got.dtype} came out, not {expected.dtype}")
+        return [(where, got.detach(), expected.detach().to(got.device))]
+    if isinstance(got, bool | int | float | np.generic):
+        dtype = torch.float64 if isinstance(got, float | np.floating) else torch.tensor(got).dtype
+        return [(where, torch.tensor(got, dtype=dtype), torch.as_tensor(expected, dtype=dtype))]
+    if not isinstance(got, list | tuple | dict):
+        _broken(law, got, expected, f"a {type(got).__name__} came out")
+    if len(got) != len(expected):
+        _broken(law, got, expected, f"{len(got)} came out, not {len(expected)}")
+    if isinstance(got, dict) and set(got) != set(expected):
+        _broken(law, got, expected, f"the keys {sorted(got)} came out, not {sorted(expected)}")
+    keys = list(got) if isinstance(got, dict) else range(len(got))
+    names = getattr(got, "_fields", keys)
+    found = [_pairs(got[key], expected[key], law, f"{where} [{name}]") for key, name in zip(keys, names, strict=True)]
+    return [pair for pairs in found for pair in pairs]
+
+
+def _shape_of(numbers, got: Tensor) -> tuple[int, ...]:
+    shape = tuple(np.shape(numbers))
+    return tuple(got.shape) if 0 in shape and got.numel() == 0 else shape  # [] stands for any empty tensor
+
+
+def _difference(got: Tensor, expected: Tensor, message: str) -> str:
+    if got.dim() == 0:
+        return f"off by {abs(float(got) - float(expected)):.3g}"
+    lines = [line for line in message.splitlines() if line.startswith(("Mismatched", "Greatest absolute", "Expected"))]
+    return "; ".join(lines) or message
+
+
+def _broken(law: str, got, expected, difference: str):
+    __tracebackhide__ = True
+    raise AssertionError(f"{law}\n  got       {show(got)}\n  expected  {show(expected)}\n  {difference}")
+
+
+def show(value, limit: int = 240) -> str:
+    """A value in few characters: numbers rounded, shape and dtype told where it is a tensor of any size."""
+    if isinstance(value, Tensor):
+        text = " ".join(repr(_rounded(value.detach().tolist())).split())
+        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape) if value.dim() else ''}".strip()
+        text = text if len(text) <= limit else text[:limit] + " …"
+        return f"{text}   {kind}"
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + " …"
+
+
+def _rounded(numbers):
+    if isinstance(numbers, list):
+        return [_rounded(number) for number in numbers]
+    return float(f"{numbers:.9g}") if isinstance(numbers, float) else numbers
+
+
+# --- refusals and noise -----------------------------------------------------------------------------------------------
+
+
+def expect_refused(name: str, call: Callable[[], object]) -> None:
+    """The call raises a ValueError that names the argument."""
+    __tracebackhide__ = True
+    try:
+        result = call()
+    except ValueError as error:
+        if name in str(error):
+            return
+        raise AssertionError(f"the ValueError names the argument `{name}`\n  got       {error}") from error
+    raise AssertionError(f"a wrong `{name}` raises a ValueError that names it\n  got       {show(result)}")
+
+
+def expect_fresh_noise(noise: Tensor, law: str) -> None:
+    """Standard normal, and along no axis (step, sample, channel, row …) is one slice a copy of another.
+
+    A mean errs by 1 / sqrt(n), a variance by sqrt(2 / n), a correlation by 1 / sqrt(n). The limit is six of them: one
+    false alarm in some ten million comparisons.
+    """
+    __tracebackhide__ = True
+    count = noise.numel()
+    if not abs(noise.mean()) < 6 / count**0.5 or not abs(noise.var() - 1) < 6 * (2 / count) ** 0.5:
+        raise AssertionError(f"{law}\n  mean {noise.mean():.3f} and variance {noise.var():.3f} instead of 0 and 1")
+    for axis in range(noise.dim()):
+        slices = noise.movedim(axis, 0).flatten(1)
+        worst = float(slices.corrcoef().fill_diagonal_(0).abs().max()) if len(slices) > 1 else 0.0
+        if not worst < 6 / slices.shape[1] ** 0.5:
+            raise AssertionError(
+                f"{law}\n  two slices along axis {axis} have correlation {worst:.2f}: the same draw twice?"
+            )

@@ -1,0 +1,142 @@
+"""What the end of a run says: how far each kata is, and what to do next, exactly."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from katas.lab import catalog, results, trees
+from katas.lab.catalog import kata_of_node, rank
+from katas.lab.plugin import messages
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Ladder(config), "katas-ladder")
+
+
+class Ladder:
+    """Counts results per kata and shows, at the end, how far each one is and what to do next."""
+
+    def __init__(self, config):
+        self.config = config
+        self.counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
+        self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
+        self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
+        self.artefacts: set[str] = set()
+        self.told: list[str] = []  # what checks found out about time and speed
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "teardown":  # by then the test has said all that it will
+            self.artefacts.update(value for key, value in report.user_properties if key == "artefacts")
+            self.told += [f"{key}: {value}" for key, value in report.user_properties if key in ("cost", "speed")]
+        names = kata_of_node(report.nodeid)
+        if names is None:
+            return
+        if getattr(report, "kata_todo", None):
+            self.counts[names]["todo"] += 1
+            self.todos[names].append(report.kata_todo)
+        elif report.failed:
+            self.counts[names]["failed"] += 1
+            self.failures[names].append(report.nodeid)
+        elif report.skipped:
+            self.counts[names]["skipped"] += 1
+            if isinstance(report.longrepr, (tuple, list)):  # an expected failure has something else
+                self.reasons[names].append(report.longrepr[2].removeprefix("Skipped: "))
+        elif report.when == "call":
+            self.counts[names]["passed"] += 1
+
+    def pytest_collectreport(self, report):
+        names = kata_of_node(report.nodeid)
+        if names and report.failed:
+            self.counts[names]["failed"] += 1
+            self.failures[names].append(report.nodeid)
+
+    def pytest_sessionfinish(self, session):
+        """Remember the result of each whole spec, for `python -m katas`."""
+        config = self.config
+        partial = config.getoption("-k") or config.getoption("-m") or any("::" in str(arg) for arg in config.args)
+        own_code = not trees.installed() or not trees.installed().trees
+        cache = getattr(config, "cache", None)
+        if partial or not own_code or cache is None or hasattr(config, "workerinput") or session.shouldstop:
+            return
+        for (topic, kata), counts in self.counts.items():
+            file = catalog.kata_file(topic, kata)
+            if file.is_file():
+                cache.set(results.cache_key(topic, kata), {**counts, "digest": results.digest_of(file)})
+
+    def pytest_terminal_summary(self, terminalreporter):
+        writer = terminalreporter
+        for line in self.told:
+            writer.write_line(line)
+        for path in sorted(self.artefacts):
+            writer.write_line(f"pictures and metrics: {path}")
+        for topic in [topic for topic in catalog.topics() if any(names[0] == topic for names in self.counts)]:
+            writer.write_sep("=", topic, bold=True)
+            for kata in self._in_order(topic):
+                self._write_row(writer, topic, kata)
+        if len(self.counts) == 1:
+            self._write_todos(writer)
+        self._write_next(writer)
+
+    def _in_order(self, topic: str) -> list[str]:
+        present = [kata for (own_topic, kata) in self.counts if own_topic == topic]
+        return sorted(present, key=lambda kata: (rank(topic, kata), kata))
+
+    def _write_row(self, writer, topic: str, kata: str) -> None:
+        counts = self.counts[topic, kata]
+        mark, colour = "✔", "green"
+        if counts["failed"]:
+            mark, colour = "✘", "red"
+        elif counts["todo"]:
+            mark, colour = "·", "yellow"
+        elif not counts["passed"]:
+            mark, colour = "-", "white"
+        shown = [f"{counts[kind]:3d} {kind}" for kind in ("passed", "failed", "todo", "skipped") if counts[kind]]
+        writer.write(f" {mark} {catalog.CHECKS.get(kata, kata):<18}", **{colour: True})
+        writer.write_line("  ".join(shown))
+        for reason in dict.fromkeys(self.reasons[topic, kata]):
+            writer.write_line(f"     skipped: {reason}")
+
+    def _write_todos(self, writer) -> None:
+        """With one kata in the run: every function that is still to be written, and how many tests wait for it."""
+        [(names, todos)] = [(names, self.todos[names]) for names in self.counts]
+        waiting = Counter(messages.todo_line(messages.Todo(**todo), names[1]) for todo in todos)
+        for line, count in waiting.items():
+            writer.write_line(f"   {line}: {count} test{'s' * (count > 1)}")
+
+    def _write_next(self, writer) -> None:
+        finder = trees.installed()
+        for names in self._all_in_order():
+            topic, kata = names
+            spec = catalog.spec_of(topic, kata)
+            if self.failures[names]:
+                first = self.failures[names][0]
+                law = f"`{messages.sentence(first.split('::')[-1])}` hold" if "::" in first else f"{first} run"
+                writer.write_line(f"next: make {law}")
+                file = finder.file_of(topic, kata) if finder else None
+                where = f"your code {catalog.shown(file)}, " if file else ""
+                writer.write_line(f"      {where}its spec {spec}")
+                writer.write_line(f"      {_again(finder, first)}")
+                return
+            if self.todos[names]:
+                todo = min(self.todos[names], key=lambda todo: (rank(topic, todo["kata"]), todo["line"]))
+                writer.write_line(f"next: write {todo['function']} in {todo['file']}:{todo['line']}")
+                writer.write_line(f"      {_again(finder, catalog.spec_of(topic, todo['kata']))}")
+                return
+        green = [
+            names for names in self._all_in_order() if self.counts[names]["passed"] and names[1] not in catalog.CHECKS
+        ]
+        if green and not (finder and finder.trees):
+            topic, kata = green[-1]
+            told = f"{kata} is green" if len(green) == 1 else f"all {len(green)} katas are green"
+            writer.write_line(f"{told}. Compare with the solution: python -m katas diff {topic}/{kata}")
+
+    def _all_in_order(self) -> list[tuple[str, str]]:
+        return [(topic, kata) for topic in catalog.topics() for kata in self._in_order(topic)]
+
+
+def _again(finder, what: str) -> str:
+    """The command that runs it again, as it can be pasted from the root of the repository."""
+    from_root = "" if Path.cwd() == catalog.ROOT else f"cd {catalog.ROOT} && "
+    impl = f" --impl {':'.join(finder.trees)}" if finder and finder.trees else ""
+    quoted = f"'{what}'" if "[" in what else what
+    return f"{from_root}pytest {quoted}{impl}"

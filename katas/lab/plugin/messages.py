@@ -1,0 +1,255 @@
+"""What a learner reads when a spec is red: one sentence for the law, the smallest input, got and expected, the place."""
+
+import functools
+import re
+import textwrap
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from katas.lab import catalog, trees
+from katas.lab.catalog import kata_of_node
+from katas.lab.catalog import shown as shown_path
+from katas.lab.plugin import guards
+
+MOST_LINES = 30  # of any one failure message
+# Of pytest's explanation of an assertion: steps that say nothing of the values, tensors at full length, advice.
+MACHINERY = re.compile(
+    r"^ *\+.*(<(built-in method|bound method|function) |tensor\(|Parameter)|^ *Use -v to get|^assert \[\]$"
+)
+
+
+class Place(NamedTuple):
+    file: Path
+    line: int
+    function: str
+    text: str
+
+
+class Todo(NamedTuple):
+    """A function that still raises NotImplementedError."""
+
+    file: str
+    line: int
+    function: str
+    kata: str
+
+
+def is_kata_file(file: str) -> bool:
+    finder = trees.installed()
+    return catalog.is_kata_file(file, finder.trees if finder else [])
+
+
+def places(error: BaseException) -> list[Place]:
+    """The frames of the error, outermost first. Those of the annotation checker are left out."""
+    frames = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_filename.startswith("<") or Path(code.co_filename).name == "trees.py":
+            continue
+        text = traceback.linecache.getline(code.co_filename, line, frame.f_globals).strip()
+        frames.append(Place(Path(code.co_filename), line, code.co_qualname, text))
+    return frames
+
+
+def todo_of(error: BaseException) -> Todo | None:
+    """The unwritten function, if the error is NotImplementedError raised by a kata itself (PyTorch raises it too)."""
+    error = error.__cause__ if isinstance(error, Unwritten) else error
+    if not isinstance(error, NotImplementedError):
+        return None
+    frames = [(f, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    code = frames[-1][0].f_code if frames else None
+    if code is None or not is_kata_file(code.co_filename):
+        return None
+    name = code.co_qualname.replace(".<locals>", "")
+    return Todo(shown_path(code.co_filename), code.co_firstlineno, name, Path(code.co_filename).stem)
+
+
+def todo_line(todo: Todo, kata: str | None) -> str:
+    where = f"{todo.file}:{todo.line}"
+    if kata is not None and todo.kata != kata:
+        return f"todo: blocked by {todo.kata}: write {todo.function} first ({where})"
+    return f"todo: write {todo.function} ({where})"
+
+
+def sentence(test_name: str) -> str:
+    """`test_boxes_that_touch_do_not_overlap[x]` → "boxes that touch do not overlap [x]"."""
+    name, bracket, parameters = test_name.partition("[")
+    words = name.removeprefix("test_").replace("_", " ")
+    return f"{words} [{parameters.rstrip(']').replace('_', ' ')}]" if bracket else words
+
+
+def failure_text(test_name: str, spec: Path, error: BaseException) -> str:
+    frames = places(error)
+    spec_frames = [place for place in frames if place.file == spec]
+    kata_frames = [place for place in frames if is_kata_file(str(place.file))]
+    paragraphs = [f"✘ {sentence(test_name)}", indented(cut(message_of(error, kata_frames)), 2)]
+    example = smallest_input(error)
+    if example:
+        paragraphs.append(f"  smallest input found\n{indented(cut(example), 4)}")
+    if kata_frames:
+        place = kata_frames[-1]
+        paragraphs.append(f"  in {shown_path(place.file)}:{place.line}, {place.function}\n      {place.text}")
+    if spec_frames:
+        place = spec_frames[-1]
+        paragraphs.append(f"  asked at {shown_path(place.file)}:{place.line}\n      {place.text}")
+    return "\n".join(paragraphs)
+
+
+def message_of(error: BaseException, kata_frames: list[Place]) -> str:
+    name = type(error).__name__
+    function = kata_frames[-1].function if kata_frames else "the code under test"
+    if isinstance(error, guards.KataTimeout):
+        return f"not finished after {error} s: an endless loop, or far too slow; it was at the line below"
+    if isinstance(error, RecursionError):
+        return f"{function} calls itself without end (RecursionError)"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return f"{function} asked for more than {guards.MEMORY_LIMIT_GIB} GiB beyond what the run had"
+    if name == "TypeCheckError":
+        return wrong_type(str(error))
+    if name == "Flaky" or name == "FlakyFailure":
+        for each in getattr(error, "exceptions", ()):  # a type error inside a property never looks the same twice
+            if type(each).__name__ == "TypeCheckError":
+                return wrong_type(str(each))
+        return (
+            f"the result changed between two calls with the same input: is there hidden state or randomness?\n{error}"
+        )
+    if isinstance(error, AssertionError) or name == "Failed":
+        lines = [line for line in str(error).strip().splitlines() if not MACHINERY.search(line)]
+        return "\n".join(lines) or "the assertion below does not hold"
+    return f"{name}: {error}".strip()
+
+
+def wrong_type(message: str) -> str:
+    """jaxtyping's report in the words of shapes: what was returned or given, and what the signature says."""
+    checked = re.search(r"checking (?:the )?(return value|parameters?) of \S*?([\w.<>]+?)\.?$", message, re.MULTILINE)
+    actual = re.search(r"^Actual value: (.*)$", message, re.MULTILINE)
+    wanted = re.search(r"^Expected type: (.*?)\.?$", message, re.MULTILINE)
+    parameter = re.search(r"parameter '(\w+)'", message)
+    if not (checked and actual and wanted):
+        return message
+    function = checked.group(2).split(".")[-1]
+    expected = re.sub(r"^<class '(.*)'>$", r"\1", wanted.group(1))
+    sizes = re.findall(r"^(\w+)=(\d+)$", message, re.MULTILINE)
+    known = f", where {', '.join(f'{axis} = {size}' for axis, size in sizes)}" if sizes else ""
+    what = f"{function} returned" if "return" in checked.group(1) else f"{function} was given"
+    named = f" as `{parameter.group(1)}`" if parameter else ""
+    return (
+        f"a wrong shape, dtype or type\n  {what} {spelled_out(actual.group(1))}{named}\n"
+        f"  its signature says {expected}{known}"
+    )
+
+
+def spelled_out(array: str) -> str:
+    """`f32[3,4](torch)` → `float32 (3, 4)`."""
+    kinds = {"f": "float", "i": "int", "u": "uint", "bf": "bfloat", "c": "complex"}
+
+    def spelled(match: re.Match) -> str:
+        kind = "bool" if match.group(1) == "bool" else kinds[match.group(2)] + match.group(3)
+        sizes = [size for size in match.group(4).split(",") if size]
+        return f"{kind} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+    return re.sub(r"\b(bool|(bf|f|i|u|c)(\d+))\[([\d,]*)\]\(torch\)", spelled, array)
+
+
+def smallest_input(error: BaseException) -> str | None:
+    for note in getattr(error, "__notes__", []):
+        match = re.match(r"(?:Falsifying example|Failing test case): \w+\(\n?(.*?)\n?\)\s*$", note, re.DOTALL)
+        if match:
+            return textwrap.dedent(match.group(1)).rstrip().removesuffix(",")
+    return None
+
+
+def import_problem(error: BaseException, spec: Path) -> str | None:
+    """Why a spec could not even be collected, when a kata is the reason."""
+    cause = error.__cause__ or error
+    if isinstance(cause, SyntaxError) and cause.filename and is_kata_file(cause.filename):
+        text = (cause.text or "").rstrip()
+        return f"{shown_path(cause.filename)}:{cause.lineno} does not parse: {cause.msg}\n      {text.strip()}"
+    missing = re.match(r"cannot import name '(\w+)' from '(katas\.[\w.]+)' \((.*)\)", str(cause))
+    if isinstance(cause, ImportError) and missing and is_kata_file(missing.group(3)):
+        name, _, file = missing.groups()
+        return f"{shown_path(file)} has no `{name}`: every name of the stub must stay (a `reset` shows the stub again)"
+    kata_frames = [place for place in places(cause) if is_kata_file(str(place.file))]
+    if kata_frames:
+        place = kata_frames[-1]
+        what = message_of(cause, kata_frames)
+        return f"{shown_path(place.file)}:{place.line} fails while it is imported\n  {what}\n      {place.text}"
+    return None
+
+
+def cut(text: str, most: int = MOST_LINES) -> str:
+    lines = [line if len(line) <= 600 else line[:600] + " …" for line in text.splitlines()]
+    return "\n".join(lines if len(lines) <= most else [*lines[:most], f"… {len(lines) - most} more lines"])
+
+
+def indented(text: str, spaces: int) -> str:
+    return "\n".join(" " * spaces + line for line in text.splitlines())
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+class Unwritten(BaseException):
+    """A stub was reached inside a property. Not an Exception, so hypothesis neither shrinks it nor tries again."""
+
+
+def _stop_at_a_stub(test):
+    @functools.wraps(test)
+    def inner_test(*args, **kwargs):
+        try:
+            return test(*args, **kwargs)
+        except NotImplementedError as error:
+            if todo_of(error) is None:
+                raise
+            raise Unwritten from error
+
+    return inner_test
+
+
+def pytest_itemcollected(item):
+    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if handle is not None and kata_of_node(item.nodeid):
+        handle.inner_test = _stop_at_a_stub(handle.inner_test)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    result = yield
+    names = kata_of_node(item.nodeid)
+    if names is None or call.excinfo is None or not result.failed:
+        return result
+    error = call.excinfo.value
+    todo = todo_of(error)
+    if todo is not None:
+        kata = None if names[1] in catalog.CHECKS else names[1]
+        result.kata_todo = todo._asdict()
+        result.longrepr = todo_line(todo, kata)
+        result.sections = []
+    elif item.config.option.tbstyle == "auto":
+        result.longrepr = failure_text(item.name, Path(item.path), error)
+        result.sections = [(name, cut(text, most=10)) for name, text in result.sections if text.strip()]
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    if kata_of_node(collector.nodeid) is None:
+        return (yield)
+    with guards.import_limit():
+        result = yield
+    call = getattr(result, "call", None)
+    if result.failed and call is not None and call.excinfo is not None:
+        problem = import_problem(call.excinfo.value, Path(collector.path))
+        if problem is not None:
+            result.longrepr = problem
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report, config):
+    if report.failed and getattr(report, "kata_todo", None):
+        return "todo", "t", ("TODO", {"yellow": True})
+    return None

@@ -1,0 +1,62 @@
+"""The full checks cut down to seconds: they run all of their lines, and reach nothing. For `tests.given.pretend_gpu`.
+
+    python -O -m pytest --assert=plain katas/diffusion -m gpu --impl solutions -p tests.given.pretend_gpu -p tests.given.short_checks
+
+`-O` takes the assertions out, for what they ask is out of reach.
+"""
+
+import sys
+
+import pytest
+
+
+def _first(count):
+    """A function's result, cut to so many rows."""
+    return lambda real: lambda *args, **kwargs: type(found := real(*args, **kwargs))(*(part[:count] for part in found))
+
+
+def _at_most(count):
+    """The first argument, cut."""
+    return lambda real: lambda number, **kwargs: real(min(number, count), **kwargs)
+
+
+def _with(**options):
+    return lambda real: lambda *args, **kwargs: real(*args, **(kwargs | options))
+
+
+def _replace(module, **changes) -> None:
+    for name, change in changes.items():
+        if hasattr(module, name):
+            setattr(module, name, change(getattr(module, name)) if callable(change) else change)
+
+
+def _uncounted(training_flops):
+    return lambda *args: 1e9  # the counter of operations takes apart what is pretended
+
+
+def _nothing(real):
+    return lambda *args, **kwargs: None
+
+
+DIFFUSION = dict(
+    training_flops=_uncounted, small_digits=_first(40), SEEDS=(0,), NUM_POINTS=100, POINT_TIMESTEPS=30, POINT_STEPS=2,
+    ROW_EVERY=1, SAMPLING_BATCH_SIZE=20, DIGIT_STEPS=2, LABELS=lambda labels: labels[:20], judge_of=_with(steps=5),
+    check_digits=_with(steps=2, sets=1), point_model=_with(steps=2),
+)  # fmt: skip
+DETECTION = dict(
+    training_flops=_uncounted, SEEDS=(0,), SCENES=16, digit_scenes=_at_most(16), bar_scenes=_at_most(16),
+    train_detector=_with(epochs=1), learning_curves=_nothing,  # a curve has fewer steps than it says
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems():
+    for topic, changes in (("diffusion", DIFFUSION), ("detection", DETECTION)):
+        for kind in ("full_training", "dynamics"):
+            module = sys.modules.get(f"katas.{topic}.test_{kind}")
+            if module is not None:
+                _replace(module, **changes)
+    if full := sys.modules.get("katas.diffusion.test_full_training"):
+        _replace(full, cosine_beta_schedule=_at_most(30))
+    if judge := sys.modules.get("katas.diffusion.given.judge"):
+        judge.Judge.agreement = lambda self, images, labels: 1.0  # one that was trained for five steps knows nothing

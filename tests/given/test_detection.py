@@ -1,0 +1,204 @@
+"""The given instruments of the full checks: digit scenes, Pascal VOC, the budget and the pictures."""
+
+import urllib.error
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from katas.detection.given import scenes, voc
+from katas.detection.given.scenes import digit_scenes
+from katas.lab.checks.budget import Cost, budget, flops_of
+from katas.lab.checks.plots import detections_sheet, learning_curves
+from katas.lab.data import DataError, DataMissing
+
+# --- digit scenes ---
+
+
+def test_scenes_are_what_they_promise():
+    data = digit_scenes(40, split="train", seed=3)
+    assert data.images.shape == (40, 3, 96, 96) and data.images.dtype == torch.uint8
+    assert len(data.boxes) == len(data.labels) == 40
+    boxes, labels = torch.cat(data.boxes), torch.cat(data.labels)
+    assert boxes.dtype == torch.float32 and labels.dtype == torch.int64 and set(labels.tolist()) == set(range(10))
+    sides = boxes[:, 2:] - boxes[:, :2]
+    assert (sides[:, 1] >= 12).all() and (sides <= 32).all() and boxes.min() >= 0 and boxes.max() <= 96
+    assert [tuple(b.shape) for b in data.boxes] == [(len(labels), 4) for labels in data.labels]
+
+
+def test_scenes_follow_from_their_seed_alone():
+    torch.manual_seed(0)
+    first, again = digit_scenes(5, split="train", seed=1), digit_scenes(8, split="train", seed=1)
+    assert torch.equal(first.images, again.images[:5]), "more scenes begin with the same ones"
+    for other in (digit_scenes(5, split="train", seed=2), digit_scenes(5, split="test", seed=1)):
+        assert not torch.equal(first.images, other.images)
+
+
+def test_some_scenes_are_empty_and_their_boxes_keep_their_shape():
+    counts = [len(boxes) for boxes in digit_scenes(300, split="train").boxes]
+    assert 0 < counts.count(0) < 30 and max(counts) == scenes.MAX_DIGITS
+    empty = digit_scenes(300, split="train").boxes[counts.index(0)]
+    assert empty.shape == (0, 4)
+
+
+def test_train_and_test_share_no_digit():
+    train, test = ([glyph.tobytes() for glyph, _ in scenes._glyphs(split)] for split in ("train", "test"))
+    assert len(train) + len(test) == 1765 and len(test) == 444, "1,797 digits, less 32 that are mere bars"
+    assert len(set(train) & set(test)) == 0, "no digit looks exactly alike in both"
+
+
+def test_boxes_are_tight_around_the_paint(monkeypatch):
+    """On a black background with white ink and no clutter, the paint fills the boxes to their borders."""
+    monkeypatch.setattr(scenes, "_background", lambda rng, photographs, size: np.zeros((size, size, 3), np.float32))
+    monkeypatch.setattr(scenes, "_clutter", lambda rng, ink: np.zeros((1, 1), np.float32))
+    data = digit_scenes(30, split="test")
+    for image, boxes in zip(data.images, data.boxes):
+        painted = image.amax(dim=0) > 0
+        for x1, y1, x2, y2 in boxes.int().tolist():
+            inside = painted[y1:y2, x1:x2]
+            assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
+            painted[y1:y2, x1:x2] = False
+        assert not painted.any(), "nothing is painted outside the boxes"
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="split.*'val'"):
+        digit_scenes(1, split="val")
+
+
+# --- Pascal VOC ---
+
+XML = """<annotation><size><width>20</width><height>10</height><depth>3</depth></size>{objects}</annotation>"""
+OBJECT = (
+    "<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>{box[0]}</xmin>"
+    "<ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox></object>"
+)
+
+
+@pytest.fixture
+def voc_dir(tmp_path):
+    root = tmp_path / "VOCdevkit" / "VOC2007"
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (root / folder).mkdir(parents=True)
+    (root / "ImageSets/Main/test.txt").write_text("one\ntwo\n")
+    two_objects = OBJECT.format(name="cat", difficult=0, box=(1, 2, 20, 10)) + OBJECT.format(
+        name="person", difficult=1, box=(3, 4, 5.5, 6)
+    )
+    for name, objects in (("one", two_objects), ("two", "")):
+        Image.new("RGB", (20, 10), (255, 0, 0)).save(root / f"JPEGImages/{name}.jpg")
+        (root / f"Annotations/{name}.xml").write_text(XML.format(objects=objects))
+    return tmp_path
+
+
+def test_voc_boxes_are_continuous_coordinates(voc_dir):
+    dataset = voc.Voc(voc_dir, "2007", "test")
+    assert len(dataset) == 2
+    image, boxes, labels, difficult = dataset[0]
+    assert image.shape == (3, 10, 20) and image.dtype == torch.uint8
+    assert boxes.tolist() == [[0, 1, 20, 10], [2, 3, 5.5, 6]], "the box over all 20 columns is from 0 to 20"
+    assert [voc.CLASSES[label] for label in labels] == ["cat", "person"] and difficult.tolist() == [
+        False,
+        True,
+    ]
+    assert dataset[1].boxes.shape == (0, 4) and dataset[1].difficult.dtype == torch.bool
+
+
+def test_a_missing_voc_folder_says_what_to_do(tmp_path):
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(DataMissing, match=r"VOC2007 test is missing.*VOCdevkit.*--data.*--download"):
+            voc.Voc(folder, "2007", "test")
+
+
+def test_an_empty_or_incomplete_voc_says_so(voc_dir):
+    with pytest.raises(DataError, match=r"incomplete.*trainval\.txt.*--download") as raised:
+        voc.Voc(voc_dir, "2007", "trainval")
+    assert not isinstance(raised.value, DataMissing), "half a data set is no reason to skip"
+    (voc_dir / "VOCdevkit/VOC2007/ImageSets/Main/test.txt").write_text("")
+    with pytest.raises(DataError, match="empty"):
+        voc.Voc(voc_dir, "2007", "test")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda root: (root / "JPEGImages/one.jpg").write_bytes(b"no picture"),
+        lambda root: (root / "JPEGImages/one.jpg").unlink(),
+        lambda root: (root / "Annotations/one.xml").write_text("<annotation>"),
+        lambda root: (root / "Annotations/one.xml").write_text(""),
+        lambda root: (root / "Annotations/one.xml").write_text(XML.format(objects="<object><name>cat</name></object>")),
+        lambda root: (root / "Annotations/one.xml").write_text(
+            XML.format(objects=OBJECT.format(name="cat", difficult=0, box=(1, 1, 21, 5)))
+        ),
+        lambda root: (root / "Annotations/one.xml").write_text(
+            XML.format(objects=OBJECT.format(name="unicorn", difficult=0, box=(1, 1, 2, 2)))
+        ),
+    ],
+)
+def test_a_damaged_voc_file_is_named(voc_dir, damage):
+    damage(voc_dir / "VOCdevkit/VOC2007")
+    with pytest.raises(DataError, match=r"one\.(jpg|xml).*missing or damaged"):
+        voc.Voc(voc_dir, "2007", "test")[0]
+
+
+def test_a_download_without_a_network_says_so(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(DataError, match="could not be fetched.*Network is unreachable") as raised:
+        voc.Voc(tmp_path, "2007", "test", download=True)
+    assert not isinstance(raised.value, DataMissing), "it was asked for"
+
+
+# --- the budget ---
+
+
+def test_projected_time_is_the_larger_of_wall_time_and_operations():
+    minute = 4.4e12 * 0.35 * 60
+    assert Cost(30, 2 * minute, 10, on_gpu=True).projected_seconds == pytest.approx(120)
+    assert Cost(200, 2 * minute, 10, on_gpu=True).projected_seconds == 200
+    assert Cost(200, 2 * minute, None, on_gpu=False).projected_seconds == pytest.approx(120), (
+        "a CPU's time says nothing"
+    )
+
+
+def test_a_check_over_the_budget_fails_and_says_why():
+    Cost(1, 1.0, 2**30, on_gpu=True).check()
+    with pytest.raises(AssertionError, match="more than 5.0 min on a GTX 1060.*projected"):
+        Cost(301, 1.0, 1, on_gpu=True).check()
+    with pytest.raises(AssertionError, match="more than 5.5 GiB"):
+        Cost(1, 1.0, 6 * 2**30, on_gpu=True).check()
+
+
+def test_operations_are_counted_forward_and_backward(capsys):
+    x, w = torch.ones(3, 5), torch.ones(5, 7, requires_grad=True)
+    assert flops_of(lambda: (x @ w).sum().backward()) == 2 * (2 * 3 * 5 * 7)  # forward, and the gradient of w
+    with budget("cpu"):
+        x @ w
+    assert "projected on a GTX 1060" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="more than 0.0 min"), budget("cpu", flops=1e15, max_seconds=1):
+        pass
+
+
+# --- pictures ---
+
+
+class Found(NamedTuple):
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def test_pictures_are_written(tmp_path):
+    curves = {"loss": {"a": ([0, 1], [2.0, 1.0]), "b": ([0], [1.0])}, "AP": {"a": ([1], [0.5])}}
+    assert learning_curves(tmp_path / "new" / "curves.png", curves).stat().st_size > 1000
+    data = digit_scenes(3, split="test")
+    found = [Found(boxes, torch.full((len(boxes),), 0.9), labels) for boxes, labels in zip(data.boxes, data.labels)]
+    found[0] = Found(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    picture = detections_sheet(
+        tmp_path / "sheet.png", data.images, found, list(zip(data.boxes, data.labels)), columns=2
+    )
+    assert Image.open(picture).size[0] > 100

@@ -1,0 +1,260 @@
+"""Do the specs notice? Tries every named mistake, and generic mutants, of the solutions against the specs.
+
+    python -m tests.katas.mutation detection/boxes             the bank of named mistakes, each against the test named for it
+    python -m tests.katas.mutation detection/boxes --generic   also swapped operators, changed constants, dropped keywords …
+    python -m tests.katas.mutation detection --table           one row per mistake: by which test it was caught, and how fast
+
+One warmed parent process imports everything; forks of it first run the specs on the unchanged solutions. Each mutant is
+then a fork too, with the changed source compiled in memory. Only pytest's exit code 1 counts as caught.
+"""
+
+import argparse
+import contextlib
+import gc
+import importlib
+import io
+import os
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+
+from katas.lab import catalog, trees
+from tests.katas.mutants import generic_mutants
+
+SECONDS_PER_MUTANT = 60
+CAUGHT, SURVIVED = 1, 0
+
+
+class Trial(NamedTuple):
+    topic: str
+    kata: str
+    name: str
+    source: str
+    test: str | None  # the one test that must fail; None for the whole spec
+    why: str = ""
+
+    @property
+    def spec(self) -> str:
+        return catalog.spec_of(self.topic, self.kata)
+
+
+@dataclass
+class Outcome:
+    trial: Trial
+    exit_code: int
+    test: str  # the first test that failed
+    seconds: float
+
+    @property
+    def caught(self) -> bool:
+        return self.exit_code == CAUGHT
+
+
+# --- what to try ----------------------------------------------------------------------------------------------------
+
+
+def mistake_module(topic: str, kata: str):
+    return importlib.import_module(f"tests.katas.mistakes.{topic}.{kata}")
+
+
+def has_bank(topic: str, kata: str) -> bool:
+    return catalog.bank_file(topic, kata).is_file()
+
+
+def mistake_trials(topic: str, kata: str) -> list[Trial]:
+    source = catalog.solution_file(topic, kata).read_text()
+    trials = []
+    for mistake in mistake_module(topic, kata).MISTAKES:
+        count = source.count(mistake.find)
+        if count != 1:
+            raise ValueError(f"{topic}/{kata}, mistake {mistake.name}: {mistake.find!r} occurs {count} times, not once")
+        changed = source.replace(mistake.find, mistake.replace)
+        trials.append(Trial(topic, kata, mistake.name, changed, mistake.caught_by, mistake.why))
+    return trials
+
+
+def generic_trials(topic: str, kata: str) -> list[Trial]:
+    source = catalog.solution_file(topic, kata).read_text()
+    return [Trial(topic, kata, name, changed, None) for name, changed in generic_mutants(source)]
+
+
+def equivalents(topic: str, kata: str) -> dict[str, str]:
+    """Generic mutants that no spec can or should catch, with the reason."""
+    return getattr(mistake_module(topic, kata), "EQUIVALENT", {}) if has_bank(topic, kata) else {}
+
+
+# --- trying it ------------------------------------------------------------------------------------------------------
+
+
+class FirstFailure:
+    def __init__(self):
+        self.test = ""
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and not self.test:
+            self.test = report.nodeid.split("::")[-1]
+
+    def pytest_collectreport(self, report):
+        if report.failed and not self.test:
+            self.test = "(import)"
+
+
+def run_spec(nodes: list[str]) -> tuple[int, str]:
+    """pytest in this process on the solutions (and `trees.replaced_sources`): its exit code and the first failure."""
+    first = FirstFailure()
+    options = ["-x", "-q", "--impl", "solutions", "-p", "no:cacheprovider", "-p", "no:warnings", "--no-header"]
+    options.append("--hypothesis-profile=mutants")
+    code = pytest.main([*nodes, *options], plugins=[first])
+    return int(code), first.test
+
+
+@contextlib.contextmanager
+def quiet():
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
+        yield out
+
+
+def warm(katas: list[tuple[str, str]]) -> None:
+    """Import everything, and see the unchanged solutions pass, each in a fork. One thread: a pool of them cannot fork."""
+    os.environ["CI"] = "1"  # derandomized hypothesis, no database
+    import torch
+    import torch._dynamo  # the first optimizer imports it: a second, in every fork, if the parent has not
+
+    torch.set_num_threads(1)
+    if torch.get_num_threads() != 1:
+        raise RuntimeError("torch runs several threads: set OMP_NUM_THREADS=1")
+    os.chdir(catalog.ROOT)
+    with quiet() as out:
+        code, failed = run_spec([*(catalog.spec_of(*names) for names in katas), "--collect-only"])
+    if code != 0:
+        raise RuntimeError(f"the specs cannot be collected: {failed or code}\n{out.getvalue()}")
+    trees.forget_katas()
+    gc.collect()
+    gc.freeze()
+    unchanged = [Trial(*names, "unchanged", catalog.solution_file(*names).read_text(), None) for names in katas]
+    for outcome in run_trials(unchanged):
+        if outcome.exit_code != SURVIVED:
+            told = f"{outcome.trial.spec}: {outcome.test}, exit code {outcome.exit_code}"
+            raise RuntimeError(f"the unchanged solutions must pass their specs, but see {told}")
+
+
+def fork_trial(trial: Trial) -> tuple[int, int]:
+    """Start the trial in a fork: (process id, pipe that will hold the name of the failed test)."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        return pid, reader
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+        trees.replaced_sources[f"katas.{trial.topic}.{trial.kata}"] = trial.source
+        code, failed = run_spec([f"{trial.spec}::{trial.test}" if trial.test else trial.spec])
+        os.write(writer, failed.encode()[:4000])
+        os._exit(code)
+    except BaseException as error:
+        os.write(writer, repr(error).encode()[:4000])
+    os._exit(99)
+
+
+def run_trials(trials: list[Trial], jobs: int = 2, show=lambda outcome: None) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    waiting, running = list(trials)[::-1], {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            trial = waiting.pop()
+            pid, pipe = fork_trial(trial)
+            running[pipe] = (pid, trial, time.monotonic())
+        ready, _, _ = select.select(list(running), [], [], 1.0)
+        overdue = [pipe for pipe, (_, _, since) in running.items() if time.monotonic() - since > SECONDS_PER_MUTANT]
+        for pipe in {*ready, *overdue}:
+            pid, trial, since = running.pop(pipe)
+            if pipe not in ready:
+                os.kill(pid, signal.SIGKILL)
+            failed = b"".join(iter(lambda pipe=pipe: os.read(pipe, 4096), b"")).decode()
+            os.close(pipe)
+            _, status = os.waitpid(pid, 0)
+            outcome = Outcome(trial, os.waitstatus_to_exitcode(status), failed, time.monotonic() - since)
+            show(outcome)
+            outcomes.append(outcome)
+    return sorted(outcomes, key=lambda outcome: trials.index(outcome.trial))
+
+
+# --- command --------------------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.katas.mutation", description=__doc__.split("\n\n")[0])
+    parser.add_argument("what", nargs="*", help="TOPIC or TOPIC/KATA (default: everything)")
+    parser.add_argument("--generic", action="store_true", help="also try the generic operators on whole specs")
+    parser.add_argument("--table", action="store_true", help="a row for every mistake")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args(argv)
+    katas = chosen_katas(arguments.what)
+    if not katas:
+        parser.error(f"no kata with a bank of mistakes among {arguments.what}")
+    warm(katas)
+    print(f"{'kata':<34}{'mistakes':>9}{'caught':>8}{'seconds':>9}")
+    missed = [outcome for names in katas for outcome in try_bank(*names, arguments)]
+    survivors = [outcome for names in katas for outcome in try_generic(*names, arguments)] if arguments.generic else []
+    for outcome in missed:
+        told = {0: "passed it", 4: "does not exist"}.get(outcome.exit_code, f"ended with exit code {outcome.exit_code}")
+        print(f"NOT CAUGHT {outcome.trial.spec}: mistake {outcome.trial.name}: {outcome.trial.test} {told}")
+    for outcome in survivors:
+        ended = "" if outcome.exit_code == SURVIVED else f"   [exit code {outcome.exit_code}: {outcome.test}]"
+        print(f"SURVIVED   {outcome.trial.topic}/{outcome.trial.kata}: {outcome.trial.name!r}{ended}")
+    return 1 if missed or survivors else 0
+
+
+def chosen_katas(what: list[str]) -> list[tuple[str, str]]:
+    wanted = [name.strip("/").removesuffix(".py") for name in what]
+    return [
+        (topic, kata)
+        for topic, kata in catalog.all_katas()
+        if has_bank(topic, kata) and (not wanted or topic in wanted or f"{topic}/{kata}" in wanted)
+    ]
+
+
+def try_bank(topic: str, kata: str, arguments) -> list[Outcome]:
+    """One row for the kata, and the mistakes that the test named for them let pass."""
+    outcomes = run_trials(mistake_trials(topic, kata), arguments.jobs)
+    caught = sum(outcome.caught for outcome in outcomes)
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    print(f"{topic + '/' + kata:<34}{len(outcomes):>9}{caught:>8}{seconds:>9.1f}")
+    if arguments.table:
+        for outcome in outcomes:
+            print(
+                f"    {'✔' if outcome.caught else '✘'} {outcome.trial.name:<44}{outcome.test:<70}{outcome.seconds:5.1f}"
+            )
+    return [outcome for outcome in outcomes if not outcome.caught]
+
+
+def try_generic(topic: str, kata: str, arguments) -> list[Outcome]:
+    """One row for the kata, and the survivors that are not listed as equivalent."""
+    listed = equivalents(topic, kata)
+    outcomes = run_trials(generic_trials(topic, kata), arguments.jobs)
+    names = {outcome.trial.name for outcome in outcomes}
+    survivors = [outcome for outcome in outcomes if not outcome.caught]
+    caught = len(outcomes) - len(survivors)
+    explained = [outcome for outcome in survivors if outcome.trial.name in listed]
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    print(
+        f"{topic + '/' + kata + ' generic':<34}{len(outcomes):>9}{caught:>8}{seconds:>9.1f}   {len(explained)} explained"
+    )
+    for stale in sorted(set(listed) - names):
+        print(f"    listed as equivalent, but there is no such mutant: {stale!r}")
+    for outcome in outcomes:
+        if outcome.caught and outcome.trial.name in listed:
+            print(f"    listed as equivalent, but {outcome.test} catches it: {outcome.trial.name!r}")
+    return [outcome for outcome in survivors if outcome.trial.name not in listed]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
