@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import MNIST
 
@@ -25,6 +24,8 @@ def small_digits(split: str) -> Digits:
     """scikit-learn's 1,797 digits of 8 × 8 pixels: every fourth one is "test", the others are "train"."""
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    from sklearn.datasets import load_digits  # takes seconds, and no spec needs it
+
     digits = load_digits()
     chosen = torch.arange(len(digits.target)) % 4 == 3
     chosen = chosen if split == "test" else ~chosen
