@@ -134,6 +134,10 @@ class Toy:
 
 @pytest.fixture
 def toy(pytester, monkeypatch) -> Toy:
-    for name in ("KATAS_IMPL", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID"):  # those of the run that this test is in
+    for name in (
+        "KATAS_IMPL",
+        "PYTEST_XDIST_WORKER",
+        "PYTEST_XDIST_TESTRUNUID",
+    ):  # those of the run that this test is in
         monkeypatch.delenv(name, raising=False)
     return Toy(pytester)

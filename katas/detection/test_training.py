@@ -477,6 +477,8 @@ def expect_moved(loop):
     try:
         loop()
     except NotImplementedError as error:
+        if not str(error):  # the stub
+            raise
         assert "copy out of meta" in str(error), f"{told}: {error}"
     except RuntimeError as error:
         raise AssertionError(f"{told}: {error}") from None

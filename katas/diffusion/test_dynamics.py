@@ -14,6 +14,15 @@ from katas.diffusion.forward_process import q_sample
 from katas.diffusion.given.densities import moons
 from katas.diffusion.given.digits import small_digits
 from katas.diffusion.given.judge import judge_of
+from katas.diffusion.given.recipes import (
+    DIGIT_STEPS,
+    LABELS,
+    SCHEDULES,
+    EveryStep,
+    Trained,
+    point_model,
+    spread_within_digits,
+)
 from katas.diffusion.objective import noise_target, v_target
 from katas.diffusion.parametrization import noise_from_v
 from katas.diffusion.sample_metrics import energy_distance, frechet_distance
@@ -22,45 +31,9 @@ from katas.diffusion.training import to_model_range
 from katas.diffusion.unet import UNet
 from katas.lab.checks.plots import image_grid, learning_curves, point_clouds
 
-from .test_full_training import digit_unet, guided_digits, point_model, train_on_digits
-
 pytestmark = pytest.mark.gpu
 
 SEEDS = (0, 1, 2)
-SCHEDULES = {"cosine": cosine_beta_schedule, "linear": linear_beta_schedule}
-DIGIT_STEPS = 1000
-LABELS = torch.arange(500) % 10  # fifty samples of each digit
-
-
-class Trained:
-    """Models of digits for one seed and schedule: at the last step (`raw`), and the average of the way (`averaged`)."""
-
-    def __init__(self, seed: int, schedule: str, device: torch.device, on_step):
-        self.alphas_cumprod = alphas_cumprod(SCHEDULES[schedule](1000)).to(device)
-        torch.manual_seed(seed)
-        self.raw: UNet = digit_unet(device)
-        ema, _ = train_on_digits(
-            small_digits("train"), self.raw, self.alphas_cumprod, seed, device, steps=DIGIT_STEPS, on_step=on_step
-        )
-        self.averaged: UNet = ema.model
-
-    def samples(self, seed: int, *, model=None, **options) -> torch.Tensor:
-        """500 digits, from the same starting noise for every model and option."""
-        labels = LABELS.to(self.alphas_cumprod.device)
-        generator = torch.Generator(labels.device).manual_seed(100 + seed)
-        options = dict(scale=1) | options
-        model = model or self.averaged
-        return guided_digits(model, labels, self.alphas_cumprod, generator, size=8, **options)
-
-
-class Progress:
-    """The bar as a callback of the training loop."""
-
-    def __init__(self, bar):
-        self.bar = bar
-
-    def __call__(self, report):
-        self.bar.update(1)
 
 
 @functools.cache
@@ -71,7 +44,7 @@ def trained(seed: int, schedule: str, device: torch.device) -> Trained:
 @pytest.fixture
 def digits(device, run_dir, progress):
     """`digits(seed, schedule)`: the trained models, from an earlier check of this run if it had them."""
-    trained.on_step = Progress(progress(2 * DIGIT_STEPS * len(SEEDS), "models of digits"))
+    trained.on_step = EveryStep(progress(2 * DIGIT_STEPS * len(SEEDS), "models of digits"))
     return lambda seed, schedule="cosine": trained(seed, schedule, device)
 
 
@@ -101,7 +74,7 @@ def test_noise_prediction_does_not_survive_few_steps(device, run_dir, metrics, p
         distance = {}
         for name, target in (("velocity", v_target), ("noise", noise_target)):
             _, ema, generator = point_model(
-                moons, schedule, seed, device, target=target, steps=steps, on_step=Progress(bar)
+                moons, schedule, seed, device, target=target, steps=steps, on_step=EveryStep(bar)
             )
 
             def predict_noise(x, t, model=ema.model, name=name):
@@ -125,7 +98,9 @@ def test_linear_against_cosine_on_small_images(run_dir, metrics, digits, frechet
         for name in SCHEDULES:
             values = [frechet(digits(seed, name).samples(seed, num_steps=count)) for count in counts]
             curves[f"{name}, seed {seed}"] = (counts, values)
-            metrics.row(seed=seed, schedule=name, **{f"steps_{c}": value for c, value in zip(counts, values)})
+            metrics.row(
+                seed=seed, schedule=name, **{f"steps_{c}": value for c, value in zip(counts, values, strict=True)}
+            )
         cosine, linear = (curves[f"{name}, seed {seed}"][1][0] for name in SCHEDULES)
         # over 3 seeds at 5 steps: cosine 1.7 to 2.6, linear 4.0 to 5.4; one schedule for both: equal
         assert linear > 1.5 * cosine, (
@@ -154,11 +129,6 @@ def test_averaged_weights_draw_better(run_dir, metrics, digits, frechet):
 SCALES = (0, 1, 1.5, 2, 4)
 
 
-def spread_within_digits(features: torch.Tensor) -> float:
-    """Variance of the judge's features among samples of one digit, summed over the features."""
-    return sum(float(features[LABELS == digit].var(dim=0).sum()) for digit in range(10)) / 10
-
-
 def test_guidance_trades_diversity_for_agreement(device, run_dir, metrics, digits, judge, frechet):
     """A larger scale pulls every sample to where the label is plain: all are right, and more and more alike."""
     spreads, agreements, grid = {}, {}, []
@@ -169,10 +139,11 @@ def test_guidance_trades_diversity_for_agreement(device, run_dir, metrics, digit
             spread = [spread_within_digits(judge.features(samples[scale]).cpu()) for scale in SCALES]
         agreements[f"seed {seed}"], spreads[f"seed {seed}"] = (SCALES, agreement), (SCALES, spread)
         distances = [frechet(samples[scale]) for scale in SCALES]
-        for row in zip(SCALES, agreement, spread, distances):
-            metrics.row(seed=seed, **dict(zip(("scale", "agreement", "spread", "frechet"), row)))
+        for row in zip(SCALES, agreement, spread, distances, strict=True):
+            metrics.row(seed=seed, **dict(zip(("scale", "agreement", "spread", "frechet"), row, strict=True)))
         # over 3 seeds at scale 1, 2, 4: agreement 0.99 to 1, 1, 1; spread 9.4 to 10.2, 5.3 to 6.0, 4.9 to 5.6; Fréchet
-        # distance 0.7 to 1.6, 5.1 to 8.0, 9.1 to 13; a scale that does nothing: equal. Scale 0 knows no label: one in ten.
+        # distance 0.7 to 1.6, 5.1 to 8.0, 9.1 to 13; a scale that does nothing: equal. Scale 0 knows no label: one in
+        # ten.
         assert agreement[0] < 0.3 and agreement[3] >= max(0.98, agreement[1]), f"seed {seed}: agreement {agreement}"
         assert spread[3] < 0.75 * spread[1], f"seed {seed}: spread {spread}"
         assert distances[4] > 3 * distances[1], f"seed {seed}: Fréchet distance {distances}"
@@ -201,8 +172,8 @@ def test_loss_by_timestep(device, run_dir, metrics, digits):
             v_errors.append(float((v - wanted).square().mean()))
             noise_errors.append(float((noise_from_v(x_t, t, v, models.alphas_cumprod) - noise).square().mean()))
         noise_curves[f"seed {seed}"], v_curves[f"seed {seed}"] = (timesteps, noise_errors), (timesteps, v_errors)
-        for row in zip(timesteps, noise_errors, v_errors):
-            metrics.row(seed=seed, **dict(zip(("t", "noise", "velocity"), row)))
+        for row in zip(timesteps, noise_errors, v_errors, strict=True):
+            metrics.row(seed=seed, **dict(zip(("t", "noise", "velocity"), row, strict=True)))
         # over 3 seeds: noise 0.77 to 0.80 at t = 0 and 0.004 at 900; velocity between 0.17 and 0.80
         first, late = noise_errors[0], noise_errors[timesteps.index(900)]
         assert first > 50 * late, f"seed {seed}: error of the noise {first:.3f} at t = 0, {late:.4f} at 900"

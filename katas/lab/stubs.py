@@ -1,4 +1,4 @@
-"""Stubs from solutions: signatures, annotations, docstrings, constants and imports stay; bodies and private helpers go."""
+"""Stubs from solutions: signatures, docstrings, constants and imports stay; bodies and private helpers go."""
 
 import ast
 

@@ -1,7 +1,8 @@
 """Which implementation runs: an import finder that serves `katas.<topic>.<kata>` from the chosen tree.
 
 `KATAS_IMPL="a:b"` (set by `pytest --impl a:b`) serves a kata from the first named tree that has it, then from `katas/`
-itself. Module names stay `katas.…`, and tracebacks show the real file. Specs, `given` and `katas.lab` are never touched. Under pytest the loader also checks shapes and dtypes from the annotations (jaxtyping and beartype).
+itself. Module names stay `katas.…`, and tracebacks show the real file. Specs, `given` and `katas.lab` are never
+touched. Under pytest the loader also checks shapes and dtypes from the annotations (jaxtyping and beartype).
 """
 
 import functools

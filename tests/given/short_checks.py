@@ -1,6 +1,7 @@
 """The full checks cut down to seconds: they run all of their lines, and reach nothing. For `tests.given.pretend_gpu`.
 
-    python -O -m pytest --assert=plain katas/diffusion -m gpu --impl solutions -p tests.given.pretend_gpu -p tests.given.short_checks
+    python -O -m pytest --assert=plain katas/diffusion -m gpu --impl solutions \
+        -p tests.given.pretend_gpu -p tests.given.short_checks
 
 `-O` takes the assertions out, for what they ask is out of reach.
 """
@@ -40,7 +41,7 @@ def _nothing(real):
 
 DIFFUSION = dict(
     training_flops=_uncounted, small_digits=_first(40), SEEDS=(0,), NUM_POINTS=100, POINT_TIMESTEPS=30, POINT_STEPS=2,
-    ROW_EVERY=1, SAMPLING_BATCH_SIZE=20, DIGIT_STEPS=2, LABELS=lambda labels: labels[:20], judge_of=_with(steps=5),
+    SAMPLING_BATCH_SIZE=20, DIGIT_STEPS=2, LABELS=lambda labels: labels[:20], judge_of=_with(steps=5),
     check_digits=_with(steps=2, sets=1), point_model=_with(steps=2),
 )  # fmt: skip
 DETECTION = dict(
@@ -52,11 +53,14 @@ DETECTION = dict(
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems():
     for topic, changes in (("diffusion", DIFFUSION), ("detection", DETECTION)):
-        for kind in ("full_training", "dynamics"):
-            module = sys.modules.get(f"katas.{topic}.test_{kind}")
+        for part in ("given.recipes", "test_full_training", "test_dynamics"):
+            module = sys.modules.get(f"katas.{topic}.{part}")
             if module is not None:
                 _replace(module, **changes)
-    if full := sys.modules.get("katas.diffusion.test_full_training"):
-        _replace(full, cosine_beta_schedule=_at_most(30))
+    for part in ("given.recipes", "test_full_training"):
+        if module := sys.modules.get(f"katas.diffusion.{part}"):
+            _replace(module, cosine_beta_schedule=_at_most(30))
+    if recorder := sys.modules.get("katas.lab.checks.recorder"):
+        recorder.LossRecorder.every = 1
     if judge := sys.modules.get("katas.diffusion.given.judge"):
         judge.Judge.agreement = lambda self, images, labels: 1.0  # one that was trained for five steps knows nothing

@@ -55,7 +55,7 @@ def test_boxes_are_tight_around_the_paint(monkeypatch):
     monkeypatch.setattr(scenes, "_background", lambda rng, photographs, size: np.zeros((size, size, 3), np.float32))
     monkeypatch.setattr(scenes, "_clutter", lambda rng, ink: np.zeros((1, 1), np.float32))
     data = digit_scenes(30, split="test")
-    for image, boxes in zip(data.images, data.boxes):
+    for image, boxes in zip(data.images, data.boxes, strict=True):
         painted = image.amax(dim=0) > 0
         for x1, y1, x2, y2 in boxes.int().tolist():
             inside = painted[y1:y2, x1:x2]
@@ -196,9 +196,12 @@ def test_pictures_are_written(tmp_path):
     curves = {"loss": {"a": ([0, 1], [2.0, 1.0]), "b": ([0], [1.0])}, "AP": {"a": ([1], [0.5])}}
     assert learning_curves(tmp_path / "new" / "curves.png", curves).stat().st_size > 1000
     data = digit_scenes(3, split="test")
-    found = [Found(boxes, torch.full((len(boxes),), 0.9), labels) for boxes, labels in zip(data.boxes, data.labels)]
+    found = [
+        Found(boxes, torch.full((len(boxes),), 0.9), labels)
+        for boxes, labels in zip(data.boxes, data.labels, strict=True)
+    ]
     found[0] = Found(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     picture = detections_sheet(
-        tmp_path / "sheet.png", data.images, found, list(zip(data.boxes, data.labels)), columns=2
+        tmp_path / "sheet.png", data.images, found, list(zip(data.boxes, data.labels, strict=True)), columns=2
     )
     assert Image.open(picture).size[0] > 100

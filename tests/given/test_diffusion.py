@@ -1,4 +1,4 @@
-"""The given instruments of diffusion: exact Gaussians, densities, digits, the judge, the network for points, pictures."""
+"""What diffusion is given: exact Gaussians, densities, digits, the judge, the network for points, pictures."""
 
 import math
 import urllib.error
@@ -30,12 +30,12 @@ LEVELS = torch.tensor([0.95, 0.6, 0.1], dtype=torch.float64)
 def test_the_exact_noise_is_the_slope_of_the_log_density():
     x, t = torch.randn(5, 2, generator=rng(), dtype=torch.float64).requires_grad_(), torch.tensor([0, 1, 2, 1, 0])
     log_density = 0
-    for row, level in zip(x, LEVELS[t]):
+    for row, level in zip(x, LEVELS[t], strict=True):
         parts = [
             torch.distributions.MultivariateNormal(level.sqrt() * m, level * c + (1 - level) * torch.eye(2).double())
-            for m, c in zip(MIXTURE.means, MIXTURE.covariances)
+            for m, c in zip(MIXTURE.means, MIXTURE.covariances, strict=True)
         ]
-        logs = torch.stack([w.log() + part.log_prob(row) for w, part in zip(MIXTURE.weights, parts)])
+        logs = torch.stack([w.log() + part.log_prob(row) for w, part in zip(MIXTURE.weights, parts, strict=True)])
         log_density = log_density + logs.logsumexp(0)
     (slope,) = torch.autograd.grad(log_density, x)
     torch.testing.assert_close(MIXTURE.predict_noise(x, t, LEVELS), -(1 - LEVELS[t])[:, None].sqrt() * slope)
@@ -179,7 +179,7 @@ def test_the_network_for_points_is_told_the_time():
     net, x = PointDenoiser(lambda t, dim: (t[:, None] / 100).expand(-1, dim)), torch.randn(3, 2, generator=rng())
     predictions = [net(x, torch.full((3,), t)) for t in (0, 1, 100, 199)]
     assert predictions[0].shape == (3, 2)
-    for one, other in zip(predictions, predictions[1:]):
+    for one, other in zip(predictions, predictions[1:], strict=True):
         assert not torch.equal(one, other)
 
 

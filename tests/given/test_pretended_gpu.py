@@ -1,4 +1,4 @@
-"""Where no GPU is at hand: what a topic does on one is tried on a pretended one, in a process and a folder of its own."""
+"""Where there is no GPU, the full checks are tried on a pretended one, in a process and a folder of their own."""
 
 import os
 import shutil

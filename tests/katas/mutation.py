@@ -1,11 +1,12 @@
-"""Do the specs notice? Tries every named mistake, and generic mutants, of the solutions against the specs.
+"""Do the specs notice? The solutions and the alternatives must pass their specs, every named mistake must fail.
 
-    python -m tests.katas.mutation detection/boxes             the bank of named mistakes, each against the test named for it
-    python -m tests.katas.mutation detection/boxes --generic   also swapped operators, changed constants, dropped keywords …
-    python -m tests.katas.mutation detection --table           one row per mistake: by which test it was caught, and how fast
+    python -m tests.katas.mutation detection/boxes            solution, alternative, and each mistake of the bank
+    python -m tests.katas.mutation detection/boxes --generic  also swapped operators, changed constants and the like
+    python -m tests.katas.mutation detection --table          a row per mistake: which test caught it, in which time
+    python -m tests.katas.mutation --changed                  only what the uncommitted changes touch
 
-One warmed parent process imports everything; forks of it first run the specs on the unchanged solutions. Each mutant is
-then a fork too, with the changed source compiled in memory. Only pytest's exit code 1 counts as caught.
+One warmed parent imports everything. Each trial is a fork of it, with its source compiled in memory. Only pytest's exit
+code 1 counts as caught.
 """
 
 import argparse
@@ -14,8 +15,10 @@ import gc
 import importlib
 import io
 import os
+import re
 import select
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ from typing import NamedTuple
 import pytest
 
 from katas.lab import catalog, trees
+from katas.lab.catalog import Names
 from tests.katas.mutants import generic_mutants
 
 SECONDS_PER_MUTANT = 60
@@ -78,6 +82,12 @@ def mistake_trials(topic: str, kata: str) -> list[Trial]:
     return trials
 
 
+def right_trials(topic: str, kata: str) -> list[Trial]:
+    """The solution, and the alternative on top of the solutions: the whole spec must pass."""
+    files = {"solution": catalog.solution_file(topic, kata), "alternative": catalog.alternative_file(topic, kata)}
+    return [Trial(topic, kata, name, file.read_text(), None) for name, file in files.items() if file.is_file()]
+
+
 def generic_trials(topic: str, kata: str) -> list[Trial]:
     source = catalog.solution_file(topic, kata).read_text()
     return [Trial(topic, kata, name, changed, None) for name, changed in generic_mutants(source)]
@@ -119,11 +129,11 @@ def quiet():
         yield out
 
 
-def warm(katas: list[tuple[str, str]]) -> None:
-    """Import everything, and see the unchanged solutions pass, each in a fork. One thread: a pool of them cannot fork."""
+def warm(katas: list[Names]) -> None:
+    """Import everything once. One thread: a pool of them cannot be forked."""
     os.environ["CI"] = "1"  # derandomized hypothesis, no database
     import torch
-    import torch._dynamo  # the first optimizer imports it: a second, in every fork, if the parent has not
+    import torch._dynamo  # the first optimizer imports it: a second in every fork if the parent has not
 
     torch.set_num_threads(1)
     if torch.get_num_threads() != 1:
@@ -136,11 +146,6 @@ def warm(katas: list[tuple[str, str]]) -> None:
     trees.forget_katas()
     gc.collect()
     gc.freeze()
-    unchanged = [Trial(*names, "unchanged", catalog.solution_file(*names).read_text(), None) for names in katas]
-    for outcome in run_trials(unchanged):
-        if outcome.exit_code != SURVIVED:
-            told = f"{outcome.trial.spec}: {outcome.test}, exit code {outcome.exit_code}"
-            raise RuntimeError(f"the unchanged solutions must pass their specs, but see {told}")
 
 
 def fork_trial(trial: Trial) -> tuple[int, int]:
@@ -187,39 +192,86 @@ def run_trials(trials: list[Trial], jobs: int = 2, show=lambda outcome: None) ->
     return sorted(outcomes, key=lambda outcome: trials.index(outcome.trial))
 
 
-# --- command --------------------------------------------------------------------------------------------------------
+# --- command ----------------------------------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.katas.mutation", description=__doc__.split("\n\n")[0])
     parser.add_argument("what", nargs="*", help="TOPIC or TOPIC/KATA (default: everything)")
+    parser.add_argument("--changed", action="store_true", help="only katas that the uncommitted changes touch")
     parser.add_argument("--generic", action="store_true", help="also try the generic operators on whole specs")
     parser.add_argument("--table", action="store_true", help="a row for every mistake")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, choices=range(1, 65), default=2, metavar="N")
     arguments = parser.parse_args(argv)
     katas = chosen_katas(arguments.what)
+    if arguments.changed:
+        katas = touched(katas, changed_files())
+        if not katas:
+            print("no kata is touched by the uncommitted changes")
+            return 0
     if not katas:
         parser.error(f"no kata with a bank of mistakes among {arguments.what}")
     warm(katas)
     print(f"{'kata':<34}{'mistakes':>9}{'caught':>8}{'seconds':>9}")
+    refused = refused_solutions(katas, arguments.jobs)
+    if any(outcome.trial.name == "solution" for outcome in refused):
+        katas = []  # against a spec that refuses its solution, every mistake looks caught
     missed = [outcome for names in katas for outcome in try_bank(*names, arguments)]
     survivors = [outcome for names in katas for outcome in try_generic(*names, arguments)] if arguments.generic else []
+    for outcome in refused:
+        told = f"{outcome.test}, exit code {outcome.exit_code}"
+        print(f"REFUSED    {outcome.trial.spec} must pass the {outcome.trial.name}: {told}")
     for outcome in missed:
         told = {0: "passed it", 4: "does not exist"}.get(outcome.exit_code, f"ended with exit code {outcome.exit_code}")
         print(f"NOT CAUGHT {outcome.trial.spec}: mistake {outcome.trial.name}: {outcome.trial.test} {told}")
     for outcome in survivors:
         ended = "" if outcome.exit_code == SURVIVED else f"   [exit code {outcome.exit_code}: {outcome.test}]"
         print(f"SURVIVED   {outcome.trial.topic}/{outcome.trial.kata}: {outcome.trial.name!r}{ended}")
-    return 1 if missed or survivors else 0
+    return 1 if refused or missed or survivors else 0
 
 
-def chosen_katas(what: list[str]) -> list[tuple[str, str]]:
+def chosen_katas(what: list[str]) -> list[Names]:
     wanted = [name.strip("/").removesuffix(".py") for name in what]
     return [
         (topic, kata)
         for topic, kata in catalog.all_katas()
         if has_bank(topic, kata) and (not wanted or topic in wanted or f"{topic}/{kata}" in wanted)
     ]
+
+
+def changed_files() -> list[str]:
+    """What differs from the last commit, files that git does not know included."""
+    commands = ["git", "diff", "--name-only", "HEAD"], ["git", "ls-files", "--others", "--exclude-standard"]
+    outputs = [subprocess.run(c, cwd=catalog.ROOT, capture_output=True, text=True, check=True).stdout for c in commands]
+    return "".join(outputs).splitlines()
+
+
+def touched(katas: list[Names], files: list[str]) -> list[Names]:
+    """Those whose solution, spec, bank or alternative is among the files, or that use one whose solution is.
+
+    A change of the laboratory, or of what all topics share, touches everything.
+    """
+    if any(file.startswith(("katas/lab/", "tests/katas/m", "conftest")) and file.count("/") < 3 for file in files):
+        return katas
+    own = (catalog.solution_file, catalog.bank_file, catalog.alternative_file)
+
+    def is_touched(topic: str, kata: str) -> bool:
+        mine = {catalog.shown(file(topic, kata)) for file in own} | {catalog.spec_of(topic, kata)}
+        if mine & set(files) or any(file.startswith(f"katas/{topic}/given/") for file in files):
+            return True
+        used = re.findall(r"^from \.(\w+) import", catalog.solution_file(topic, kata).read_text(), re.MULTILINE)
+        return any(catalog.shown(catalog.solution_file(topic, other)) in files for other in used)
+
+    return [names for names in katas if is_touched(*names)]
+
+
+def refused_solutions(katas: list[Names], jobs: int) -> list[Outcome]:
+    """One row for the solutions and alternatives, and those that their specs refuse."""
+    outcomes = run_trials([trial for names in katas for trial in right_trials(*names)], jobs)
+    refused = [outcome for outcome in outcomes if outcome.exit_code != SURVIVED]
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    print(f"{'solutions and alternatives':<34}{len(outcomes):>9}{len(refused):>8}{seconds:>9.1f}")
+    return refused
 
 
 def try_bank(topic: str, kata: str, arguments) -> list[Outcome]:
@@ -230,9 +282,8 @@ def try_bank(topic: str, kata: str, arguments) -> list[Outcome]:
     print(f"{topic + '/' + kata:<34}{len(outcomes):>9}{caught:>8}{seconds:>9.1f}")
     if arguments.table:
         for outcome in outcomes:
-            print(
-                f"    {'✔' if outcome.caught else '✘'} {outcome.trial.name:<44}{outcome.test:<70}{outcome.seconds:5.1f}"
-            )
+            mark = "✔" if outcome.caught else "✘"
+            print(f"    {mark} {outcome.trial.name:<44}{outcome.test:<70}{outcome.seconds:5.1f}")
     return [outcome for outcome in outcomes if not outcome.caught]
 
 

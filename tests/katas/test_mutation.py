@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.katas.mutants import generic_mutants
+from tests.katas.mutation import touched
 
 SOURCE = '''
 def clip(x: int = 3, *, low: float = 0.0) -> int:
@@ -43,10 +44,10 @@ from tests.katas.mistakes import Mistake
 
 MISTAKES = [
     Mistake("subtracts", "test_adding_two_and_three", "Adding is not subtracting.", "x + y", "x - y"),
-    Mistake("looks_elsewhere", "test_doubling_is_adding_twice", "The named test does not look there.", "x + y", "x - y"),
+    Mistake("looks_elsewhere", "test_doubling_is_adding_twice", "The test does not look there.", "x + y", "x - y"),
     Mistake("no_such_test", "test_that_does_not_exist", "There is no such test.", "x + y", "x - y"),
     Mistake("hangs", "test_adding_two_and_three", "It never ends.", "return x + y", "while True: pass"),
-    Mistake("dies", "test_adding_two_and_three", "It takes the process with it.", "return x + y", "import os; os._exit(0)"),
+    Mistake("dies", "test_adding_two_and_three", "It ends the process.", "return x + y", "import os; os._exit(0)"),
 ]
 """
 
@@ -88,8 +89,29 @@ def test_a_change_that_does_not_fit_the_solution_is_refused(bank):
     assert result.returncode != 0 and "occurs 0 times, not once" in result.stderr
 
 
-def test_solutions_that_do_not_pass_their_own_spec_stop_the_run(bank, toy):
+def test_against_a_spec_that_refuses_its_solution_no_mistake_counts(bank, toy):
     file = toy.path / "solutions/toy/first.py"
     file.write_text(file.read_text().replace("x + y", "x - y"))
     result = bank(BANK.replace("x + y", "x - y").replace('"x - y", "x - y"', '"x - y", "x * y"'))
-    assert result.returncode != 0 and "the unchanged solutions must pass their specs" in result.stderr
+    assert result.returncode == 1 and "test_first.py must pass the solution" in result.stdout
+    assert "subtracts" not in result.stdout
+
+
+def test_an_alternative_that_is_refused_is_told(bank, toy):
+    wrong = "def add(x, y):\n    return 2 * x + y - 2\n\n\ndef double(x):\n    return 2 * x\n"
+    toy.write("tests/katas/alternatives/toy/first.py", wrong)
+    result = bank(BANK)
+    assert result.returncode == 1 and "test_first.py must pass the alternative: test_the_order" in result.stdout
+
+
+def test_a_change_touches_what_uses_it_and_nothing_else():
+    katas = [("detection", "boxes"), ("detection", "nms"), ("detection", "focal_loss"), ("diffusion", "ddim")]
+    for file, expected in {
+        "solutions/detection/boxes.py": katas[:2],
+        "katas/detection/test_nms.py": katas[1:2],
+        "tests/katas/mistakes/diffusion/ddim.py": katas[3:],
+        "katas/detection/given/scenes.py": katas[:3],
+        "katas/lab/laws.py": katas,
+        "README.md": [],
+    }.items():
+        assert touched(katas, [file]) == expected, file

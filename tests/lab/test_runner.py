@@ -1,4 +1,4 @@
-"""The runner: what a learner sees for every state that a kata can be in. Each test runs pytest in a small repository."""
+"""What a learner sees for every state that a kata can be in. Each test runs pytest in a small repository."""
 
 import os
 import pty
@@ -279,7 +279,8 @@ def test_a_check_leaves_its_metrics_and_says_where(toy):
 
 
 def test_the_cost_of_a_check_is_told_in_the_summary(toy):
-    source = "import pytest\n\n\n@pytest.mark.gpu\ndef test_costly(budget):\n    with budget(flops=1.54e12 * 60):\n        pass\n"
+    test = "def test_costly(budget):\n    with budget(flops=1.54e12 * 60):\n        pass\n"
+    source = f"import pytest\n\n\n@pytest.mark.gpu\n{test}"
     toy.write("katas/toy/test_full_training.py", source)
     result = toy.pytest("katas/toy", "-m", "gpu", "--device", "cpu")
     result.stdout.fnmatch_lines(["cost: costly: *no GPU*projected on a GTX 1060: 1.0 min"])

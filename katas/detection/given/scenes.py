@@ -106,7 +106,7 @@ def _glyphs(split: str) -> list[tuple[np.ndarray, int]]:
 
     digits = load_digits()
     glyphs = []
-    for index, (ink, label) in enumerate(zip(digits.images, digits.target)):
+    for index, (ink, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         if (index % 4 == 3) == (split == "test"):
             rows, columns = np.nonzero(ink >= 10)
             tight = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]

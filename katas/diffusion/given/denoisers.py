@@ -1,4 +1,4 @@
-"""A network for points, where a U-Net has nothing to convolve: given, so that two-dimensional densities can be learnt."""
+"""A network for points, where a U-Net has nothing to convolve."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,8 @@ WAVES = 32
 class PointDenoiser(nn.Module):
     """Points (B, D) and timesteps (B,) → a prediction (B, D): a few wide layers, told the timestep at each.
 
-    `embed` is yours: `timestep_embedding`, called as `embed(t, 32)`. A point does not show how noisy it is, as a picture
-    does; what is lost there is missing in the samples.
+    `embed` is yours: `timestep_embedding`, called as `embed(t, 32)`. A picture shows how noisy it is; a point does not, so
+    the network has to be told.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class PointDenoiser(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         waves = self.embed(t, WAVES)
         h = self.first(x)
-        for time, norm, layer in zip(self.times, self.norms, self.hidden):
+        for time, norm, layer in zip(self.times, self.norms, self.hidden, strict=True):
             scale, shift = time(waves).chunk(2, dim=1)
             h = h + layer(nn.functional.silu(norm(h) * (1 + scale) + shift))
         return self.last(nn.functional.silu(h))

@@ -18,10 +18,12 @@ Curve = tuple[Sequence[float], Sequence[float]]  # x values, y values
 def learning_curves(
     path: Path, panels: Mapping[str, Mapping[str, Curve]], *, xlabel: str = "step", log_y: bool = False
 ) -> Path:
-    """One panel for each entry of `panels`: its title, and its curves by name, `{"loss": {"seed 0": (steps,
-    losses)}}`."""
+    """One panel for each entry of `panels`: its title, and its curves by name.
+
+    `{"loss": {"seed 0": (steps, losses)}}`
+    """
     figure, axes = _panels(1, len(panels), size=(4.2, 3.0))
-    for axis, (title, curves) in zip(axes, panels.items()):
+    for axis, (title, curves) in zip(axes, panels.items(), strict=True):
         for name, (x, y) in curves.items():
             axis.plot(x, y, label=name, linewidth=1.2, marker="o" if len(x) <= 12 else None, markersize=3)
             if all(isinstance(one, int) for one in x):
@@ -56,15 +58,18 @@ def detections_sheet(
     figure, axes = _panels(rows, columns, size=(1.7, 1.7))
     for axis in axes:
         axis.axis("off")
-    for index, (axis, image, found) in enumerate(zip(axes, images, detections)):
+    for index, (image, found) in enumerate(zip(images, detections, strict=True)):
+        axis = axes[index]
         axis.imshow(_as_picture(image), interpolation="nearest")
         truth = None if truths is None else truths[index]
         right, hit = _judge(found, truth, score_thresh)
-        for box, score, label, good in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), right):
+        for box, score, label, good in zip(
+            found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), right, strict=True
+        ):
             if score >= score_thresh:
                 name = str(label) if names is None else names[label]
                 _draw(axis, box, FOUND if good else WRONG, f"{name} {score:.2f}".replace("0.", "."))
-        for box, known in zip([] if truth is None else truth[0].tolist(), hit):
+        for box, known in zip([] if truth is None else truth[0].tolist(), hit, strict=True):
             if not known:
                 _draw(axis, box, MISSED, "", linestyle="--")
     return save(figure, path)
@@ -89,7 +94,7 @@ def point_clouds(path: Path, clouds: Mapping[str, Tensor]) -> Path:
     """Sets of points (N, 2) side by side, by title, to the same scale."""
     figure, axes = _panels(1, len(clouds), size=(2.4, 2.5))
     limit = 1.05 * max(float(points.abs().quantile(0.999)) for points in clouds.values())
-    for axis, (title, points) in zip(axes, clouds.items()):
+    for axis, (title, points) in zip(axes, clouds.items(), strict=True):
         axis.scatter(*points.detach().cpu().T.numpy(), s=1.5, linewidths=0, alpha=0.6)
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         axis.set_title(title, fontsize=8)

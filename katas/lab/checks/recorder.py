@@ -1,4 +1,4 @@
-"""Metrics of a check, kept as it goes."""
+"""What a check keeps as it goes: rows of metrics on the disk, and the loss as a mean over some steps."""
 
 import csv
 from pathlib import Path
@@ -20,3 +20,29 @@ class Metrics:
             if new:
                 writer.writeheader()
             writer.writerow(values)
+
+
+class LossRecorder:
+    """Losses of a training run: the bar moves every step, and every `every` steps their means are kept and shown.
+
+    `rows` holds (step, mean of the first loss, mean of the second …).
+    """
+
+    every = 50  # steps
+
+    def __init__(self, bar):
+        self.bar = bar
+        self.losses: list[tuple[float, ...]] = []
+        self.rows: list[tuple[float, ...]] = []
+
+    def add(self, step: int, *losses: float) -> tuple[float, ...] | None:
+        """The means, if they are due at this step (counted from 0)."""
+        self.losses.append(losses)
+        self.bar.update(1)
+        if (step + 1) % self.every:
+            return None
+        means = tuple(sum(column) / len(column) for column in zip(*self.losses, strict=True))
+        self.losses.clear()
+        self.rows.append((step + 1, *means))
+        self.bar.set_postfix_str("loss " + " + ".join(f"{mean:.3f}" for mean in means))
+        return means

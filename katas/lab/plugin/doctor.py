@@ -1,4 +1,4 @@
-"""Is the machine fit: this Python, this PyTorch, this card, this data folder? What is not stops the run at its start."""
+"""Are this Python, this PyTorch, this card and this data folder fit? If not, the run stops at its start."""
 
 import importlib.util
 import re

@@ -99,7 +99,7 @@ def metrics(run_dir) -> Metrics:
 
 @pytest.fixture
 def progress(request):
-    """`progress(total, desc)` → a live tqdm bar with an ETA on the terminal, without `-s`; silent where there is none."""
+    """`progress(total, desc)` → a live tqdm bar with an ETA on the terminal, without `-s`; silent elsewhere."""
     from tqdm import tqdm
 
     screen = request.config.stash.get(_screen, None)

@@ -41,7 +41,7 @@ def stop_timer() -> None:
 
 @contextlib.contextmanager
 def memory_limit(gib: float = MEMORY_LIMIT_GIB) -> Iterator[None]:
-    """An allocation that takes this process more than `gib` above what it has now fails. Linux; not once CUDA is in use."""
+    """An allocation of more than `gib` beyond what the process has now fails. Linux only; not once CUDA is in use."""
     torch = sys.modules.get("torch")
     in_use = _data_bytes()
     if in_use is None or (torch is not None and torch.cuda.is_initialized()):
@@ -81,7 +81,7 @@ def import_limit() -> Iterator[None]:
         stop_timer()
 
 
-# --- around a test ------------------------------------------------------------------------------------------------------
+# --- around a test ----------------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)

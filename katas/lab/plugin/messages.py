@@ -1,4 +1,4 @@
-"""What a learner reads when a spec is red: one sentence for the law, the smallest input, got and expected, the place."""
+"""What a learner reads of one failure: the law in a sentence, the smallest input, got and expected, the place."""
 
 import functools
 import re

@@ -90,11 +90,6 @@ MISTAKES = [
             why="Fresh noise takes the place of predicted noise; added on top there is too much of it.",
             find="direction = (1 - abar_prev - variance).clamp(min=0).sqrt()",
             replace="direction = (1 - abar_prev).sqrt()"),
-    Mistake("negative_by_rounding", "test_rounding_does_not_make_the_root_nan",
-            why="At eta = 1 and abar near 0 the difference is 0 but for rounding, and the root of -1e-8 is NaN.",
-            find="    direction = (1 - abar_prev - variance).clamp(min=0).sqrt()\n",
-            replace="    sigma_t = eta * ((1 - abar_prev) / (1 - abar)).sqrt() * (1 - abar / abar_prev).sqrt()\n"
-                    "    direction = (1 - abar_prev - sigma_t**2).sqrt()\n"),
     Mistake("variance_taken_for_sigma", "test_fresh_noise_takes_the_place_of_predicted_noise",
             why="Noise is scaled by sigma, the square root of the variance.",
             find="return result + variance.sqrt().to(x_t.dtype) * noise",
