@@ -1,18 +1,40 @@
-"""`python -m katas`: progress and what is next; `diff`, `reset` and `stub` for one kata; `drift` for all."""
+"""`python -m katas`: progress and what is next; `diff` and `reset` for one kata.
+
+For authors: `new`, `stub`, `drift`, `figures`.
+"""
 
 import argparse
 import difflib
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from katas.lab import catalog, stubs
+from katas.lab import catalog, scaffold, stubs
 from katas.lab.catalog import ROOT
 from katas.lab.results import digest_of, last_run
 
 
 def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    match arguments.command:
+        case "diff":
+            return diff(*arguments.kata)
+        case "reset":
+            return reset(*arguments.kata, yes=arguments.yes)
+        case "stub":
+            return stub(*arguments.kata)
+        case "new":
+            return new(arguments.name)
+        case "drift":
+            return drift()
+        case "figures":
+            return figures(arguments.topic)
+    return progress()
+
+
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m katas", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     for name, told in (
@@ -24,19 +46,12 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("kata", metavar="TOPIC/KATA", type=named_kata)
         if name == "reset":
             command.add_argument("--yes", action="store_true", help="do not ask")
+    command = commands.add_parser("new", help="for authors: lay out a topic or a kata")
+    command.add_argument("name", metavar="TOPIC[/KATA]")
     commands.add_parser("drift", help="for authors: fails if a committed stub is not what its solution gives")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "diff":
-        return diff(*arguments.kata)
-    if arguments.command == "reset":
-        return reset(*arguments.kata, yes=arguments.yes)
-    if arguments.command == "stub":
-        topic, kata = arguments.kata
-        catalog.kata_file(topic, kata).write_text(stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
-        return 0
-    if arguments.command == "drift":
-        return drift()
-    return progress()
+    command = commands.add_parser("figures", help="for authors: draw the pictures of the READMEs from the solutions")
+    command.add_argument("topic", nargs="?", choices=catalog.topics(), help="default: every topic")
+    return parser
 
 
 def named_kata(text: str) -> tuple[str, str]:
@@ -53,7 +68,7 @@ def named_kata(text: str) -> tuple[str, str]:
     raise argparse.ArgumentTypeError(f"there is no kata {text!r}.{meant}")
 
 
-# --- progress -------------------------------------------------------------------------------------------------------
+# --- progress ---------------------------------------------------------------------------------------------------------
 
 
 def progress() -> int:
@@ -94,24 +109,20 @@ def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
     return "✔", f"{last.get('passed', 0)} passed", None
 
 
-# --- diff, reset, drift ---------------------------------------------------------------------------------------------
+# --- one kata ---------------------------------------------------------------------------------------------------------
 
 
 def diff(topic: str, kata: str) -> int:
     mine, solution = catalog.kata_file(topic, kata), catalog.solution_file(topic, kata)
-    lines = difflib.unified_diff(
-        mine.read_text().splitlines() if mine.is_file() else [],
-        solution.read_text().splitlines(),
-        str(mine.relative_to(ROOT)),
-        str(solution.relative_to(ROOT)),
-        lineterm="",
-        n=2,
-    )
-    colours = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"} if sys.stdout.isatty() else {}
-    for line in lines:
-        colour = colours.get(line[:1])
-        print(f"{colour}{line}\033[0m" if colour else line)
-    return 0
+    names = [catalog.shown(mine) if mine.is_file() else os.devnull, catalog.shown(solution)]
+    colour = "always" if sys.stdout.isatty() else "never"
+    command = ["git", "--no-pager", "diff", "--no-index", "--no-prefix", f"--color={colour}", "-U2", "--", *names]
+    try:
+        done = subprocess.run(command, cwd=ROOT)
+    except FileNotFoundError:
+        print(f"diff needs git. Compare {' with '.join(names)}")
+        return 1
+    return 0 if done.returncode in (0, 1) else done.returncode
 
 
 def reset(topic: str, kata: str, *, yes: bool) -> int:
@@ -128,7 +139,7 @@ def reset(topic: str, kata: str, *, yes: bool) -> int:
         backup = ROOT / "runs" / "reset" / f"{topic}-{kata}-{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(file)[:4]}.py"
         backup.parent.mkdir(parents=True, exist_ok=True)
         backup.write_bytes(file.read_bytes())
-        print(f"Your version was not committed; it is kept at {backup.relative_to(ROOT)}")
+        print(f"Your version was not committed; it is kept at {catalog.shown(backup)}")
     file.write_text(stub)
     print(f"{shown} is the stub again. Run: pytest {catalog.spec_of(topic, kata)}")
     return 0
@@ -150,6 +161,44 @@ def is_committed(file: Path) -> bool:
     except OSError:
         return False
     return committed.returncode == 0 and committed.stdout == file.read_bytes()
+
+
+# --- for authors ------------------------------------------------------------------------------------------------------
+
+
+def stub(topic: str, kata: str) -> int:
+    catalog.kata_file(topic, kata).write_text(stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
+    return 0
+
+
+def new(name: str) -> int:
+    try:
+        files = scaffold.new(name)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for file in files:
+        print(f"  {catalog.shown(file)}")
+    if "/" in name.strip("/"):
+        print(f"Its example is whole: python -m tests.katas.mutation {name}")
+    else:
+        print(f"Next, its first kata: python -m katas new {name}/NAME")
+    return 0
+
+
+def figures(topic: str | None) -> int:
+    import importlib
+
+    from katas.lab import trees
+
+    trees.install([catalog.SOLUTIONS])
+    for each in [topic] if topic else catalog.topics():
+        drawn = importlib.import_module(f"katas.{each}.given.figures").FIGURES
+        for name, draw in drawn.items():
+            path = catalog.topic_folder(each) / "figures" / name
+            draw(path)
+            print(catalog.shown(path))
+    return 0
 
 
 def drift() -> int:

@@ -17,6 +17,8 @@ CHECKS = {"full_training": "full training", "dynamics": "dynamics", "throughput"
 NOT_A_TOPIC, NOT_A_KATA = ("lab",), ("given",)
 SPEC = re.compile(r"(?:^|/)katas/(\w+)/test_(\w+)\.py")
 
+LIST_COMMENT = "# The topic's katas in learning order: the one list that everything else reads."
+
 Names = tuple[str, str]
 
 
@@ -33,7 +35,7 @@ def topics() -> list[str]:
 @functools.cache
 def katas_of(topic: str) -> tuple[str, ...]:
     """`KATAS` of the topic's `__init__.py`, read without importing any kata."""
-    module = ast.parse((ROOT / OWN_TREE / topic / "__init__.py").read_text())
+    module = ast.parse((topic_folder(topic) / "__init__.py").read_text())
     for node in module.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "KATAS":
             return ast.literal_eval(node.value)
@@ -55,6 +57,10 @@ def rank(topic: str, kata: str) -> int:
 
 def tree_folder(tree: str) -> Path:
     return ROOT / tree
+
+
+def topic_folder(topic: str) -> Path:
+    return ROOT / OWN_TREE / topic
 
 
 def kata_file(topic: str, kata: str, tree: str = OWN_TREE) -> Path:

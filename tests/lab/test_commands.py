@@ -1,10 +1,13 @@
-"""`python -m katas`: progress, diff, reset, stub and drift; and the stub tool itself."""
+"""`python -m katas`: progress, diff, reset, new, stub and drift; and the stub tool itself."""
 
+import os
 import subprocess
+import sys
 
 import pytest
 
 from katas.lab.stubs import make_stub, public_functions, unwritten
+from tests.conftest import ROOT
 
 SOLUTION = '''"""What the module is about."""
 
@@ -196,3 +199,43 @@ def test_drift_names_the_stub_that_is_not_what_its_solution_gives(toy):
     assert result.returncode == 1 and "toy/second" in result.stdout and "toy/first" not in result.stdout
     assert toy.lab("stub", "toy/second").returncode == 0
     assert toy.lab("drift").returncode == 0
+
+
+# --- new --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_topic_with_a_new_kata_is_whole(toy):
+    for file in (
+        "__init__.py",
+        "katas/__init__.py",
+        "katas/mutation.py",
+        "katas/mutants.py",
+        "katas/mistakes/__init__.py",
+    ):
+        toy.write(f"tests/{file}", (ROOT / "tests" / file).read_text())
+    assert toy.lab("new", "rl").returncode == 0
+    made = toy.lab("new", "rl/returns")
+    assert made.returncode == 0 and "katas/rl/test_returns.py" in made.stdout
+    assert toy.lab("drift").returncode == 0 and "returns" in toy.lab().stdout
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.katas.mutation", "rl/returns"]
+    proved = subprocess.run(command, cwd=toy.path, env=environment, capture_output=True, text=True, timeout=120)
+    assert proved.returncode == 0 and "rl/returns" in proved.stdout, proved.stdout + proved.stderr
+    assert "todo" in toy.pytest("katas/rl/test_returns.py").stdout.str()
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("toy/first", "exists, and nothing was written"),
+        ("rl/gae", "there is no topic 'rl'"),
+        ("toy/Third", "no name for"),
+        ("lab", "taken by the laboratory"),
+        ("toy/dynamics", "taken by the laboratory"),
+    ],
+)
+def test_what_cannot_be_laid_out_is_said_and_nothing_is_written(toy, name, told):
+    before = sorted(toy.path.rglob("*.py"))
+    result = toy.lab("new", name)
+    assert result.returncode == 2 and told in result.stderr
+    assert sorted(toy.path.rglob("*.py")) == before
