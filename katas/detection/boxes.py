@@ -26,8 +26,8 @@ def cxcywh_to_xyxy(boxes: Real[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]
 def box_area(boxes: Real[Tensor, "N 4"]) -> Float[Tensor, " N"]:
     """Width × height of each xyxy box.
 
-    Computed and returned in the dtype of the boxes; in float32 for integer boxes (uint8 would wrap around at 256)
-    and for float16 and bfloat16 ones (float16 ends at 65504, just short of an area of 256 × 256).
+    float32 and float64 boxes keep their dtype. All others are computed and returned in float32: integers would wrap
+    around (uint8 at 256, int32 at 46341 × 46341), and float16 ends at 65504, just short of 256 × 256.
     """
     raise NotImplementedError
 
@@ -35,8 +35,8 @@ def box_area(boxes: Real[Tensor, "N 4"]) -> Float[Tensor, " N"]:
 def clip_boxes(boxes: Real[Tensor, "*batch 4"], image_size: tuple[int, int]) -> Real[Tensor, "*batch 4"]:
     """The xyxy boxes cut at the border of an image of `image_size` = (height, width).
 
-    Then x lies in [0, width] and y in [0, height]. A box that lies outside becomes degenerate (zero width or height)
-    on the border; none is dropped. The dtype stays; the caller sees to it that it can hold the width and the height.
+    Then x lies in [0, width] and y in [0, height]. A box outside the image becomes degenerate (zero width or height) on
+    the border; none is dropped. Integer boxes keep their dtype, which must be able to hold the width and the height.
     """
     raise NotImplementedError
 
@@ -44,19 +44,18 @@ def clip_boxes(boxes: Real[Tensor, "*batch 4"], image_size: tuple[int, int]) -> 
 def box_iou(boxes1: Real[Tensor, "N 4"], boxes2: Real[Tensor, "M 4"]) -> Float[Tensor, "N M"]:
     """Intersection over union of every xyxy box of `boxes1` with every one of `boxes2`, in [0, 1].
 
-    Boxes that are apart, or that share only an edge or a corner, have IoU 0. Where the union has no area (two
-    degenerate boxes) the IoU is 0 too, and the gradient is finite there. Where the areas come out exact, as for boxes
-    of whole or half pixels, an IoU of 1/4, 1/2 or 3/4 does too: it may meet a threshold. Dtypes as in `box_area`; both
-    arguments have the same one.
+    Boxes that are apart, or that share only an edge or a corner, have IoU 0. Two boxes without area have IoU 0 and a
+    finite gradient. Where the areas are exact, as for boxes of whole or half pixels, an IoU of 1/4, 1/2 or 3/4 is
+    exact: it may meet a threshold. Both arguments have one dtype; the result has that of `box_area`.
     """
     raise NotImplementedError
 
 
 def generalized_box_iou(boxes1: Real[Tensor, "N 4"], boxes2: Real[Tensor, "M 4"]) -> Float[Tensor, "N M"]:
-    """GIoU of every pair: IoU − (hull − union) / hull, in [-1, 1], hull being the area of the smallest box around both.
+    """Generalized IoU of every pair, in [-1, 1]: IoU − (hull − union) / hull.
 
-    Unlike IoU it still tells how far apart two boxes are that do not overlap. Where the hull has no area the second
-    term is 0, and the gradient is finite there. Dtypes as in `box_iou`.
+    The hull is the area of the smallest box around both boxes. Unlike IoU, GIoU tells how far apart two boxes are that
+    do not overlap. Where the hull has no area the second term is 0 and the gradient is finite. Dtypes as in `box_iou`.
 
     Source: Rezatofighi et al., Generalized Intersection over Union (arXiv 1902.09630).
     """

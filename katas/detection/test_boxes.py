@@ -1,8 +1,7 @@
 """boxes: the two ways to write a box down, its area, clipping, and the overlap of all pairs (IoU and GIoU).
 
-Boxes are xyxy in continuous coordinates, x1 ≤ x2 and y1 ≤ y2; pairwise results are (N, M), the first argument along the
-rows. The overlap of two boxes is checked against counted half-pixel squares. Out of scope: boxes with x1 > x2, and
-different dtypes in one call.
+Everything is checked against the definition in Python numbers. Pairwise results are (N, M): the first argument runs
+along the rows. Out of scope: boxes with x1 > x2 or y1 > y2, and different dtypes in one call.
 """
 
 import pytest
@@ -10,250 +9,192 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katas.detection.boxes import (
-    box_area,
-    box_iou,
-    clip_boxes,
-    cxcywh_to_xyxy,
-    generalized_box_iou,
-    xyxy_to_cxcywh,
-)
+from katas.detection.boxes import box_area, box_iou, clip_boxes, cxcywh_to_xyxy, generalized_box_iou, xyxy_to_cxcywh
 from katas.lab.expect import expect_close, expect_equal
-from katas.lab.laws import STANDING_LAWS, default_dtype, gradients_are_finite, gradients_are_right
-from katas.lab.strategies import boxes
+from katas.lab.laws import (
+    STANDING_LAWS,
+    default_dtype,
+    gradients_are_finite,
+    gradients_are_right,
+    unit_of_length_does_not_matter,
+)
+from katas.lab.strategies import UNITS, boxes, normal
 
-FLOAT = torch.float64
-
-
-def squares(box) -> set[tuple[int, int]]:
-    """The squares of half a pixel that a box with half-pixel corners covers."""
-    x1, y1, x2, y2 = (round(2 * number) for number in box.tolist())
-    return {(x, y) for x in range(x1, x2) for y in range(y1, y2)}
-
-
-def counted_overlap(boxes1, boxes2) -> tuple[list[list[float]], list[list[float]]]:
-    """IoU and GIoU of every pair by counting squares."""
-    ious, gious = [], []
-    for first in boxes1:
-        ious.append([])
-        gious.append([])
-        for second in boxes2:
-            inside, around = squares(first) & squares(second), squares(first) | squares(second)
-            corners = torch.stack([first, second])
-            hull = squares(torch.cat([corners[:, :2].amin(0), corners[:, 2:].amax(0)]))
-            iou = len(inside) / len(around) if around else 0.0
-            ious[-1].append(iou)
-            gious[-1].append(iou - (len(hull) - len(around)) / len(hull) if hull else iou)
-    return ious, gious
+F32, F64 = torch.float32, torch.float64
+OVERLAPS = [box_iou, generalized_box_iou]
+INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
+RANKS = [lambda rows: rows, lambda rows: rows[0], lambda rows: rows[None], lambda rows: rows[:, None, None]]
 
 
-# --- worked examples ------------------------------------------------------------------------------------------------
+def examples():
+    boxes1 = torch.tensor([[0.0, 1.0, 4.0, 3.0], [-2.0, 0.5, 2.5, 6.0]], dtype=F64)
+    return boxes1, torch.tensor([[1.0, 0.0, 3.5, 4.0], [7.0, 8.0, 9.0, 9.5], [0.5, 1.5, 9.0, 2.0]], dtype=F64)
 
 
-def test_a_box_of_corners_has_a_centre_and_a_size():
-    # x from 10 to 14: centre 12, width 4.  y from 20 to 30: centre 25, height 10.
-    box = torch.tensor([[10.0, 20.0, 14.0, 30.0]], dtype=FLOAT)
-    expect_close(xyxy_to_cxcywh(box), [[12.0, 25.0, 4.0, 10.0]], "(x1, y1, x2, y2) → (cx, cy, width, height)")
-    expect_close(cxcywh_to_xyxy(xyxy_to_cxcywh(box)), box, "cxcywh_to_xyxy undoes xyxy_to_cxcywh")
+# --- the definition ---------------------------------------------------------------------------------------------------
 
 
-def test_area_is_width_times_height():
-    box = torch.tensor([[10.0, 20.0, 14.0, 30.0], [0.0, 0.0, 0.5, 3.0]], dtype=FLOAT)
-    expect_close(box_area(box), [40.0, 1.5], "the area is (x2 − x1) · (y2 − y1), without any + 1")
+def area(box):
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def test_iou_of_two_overlapping_boxes(units=[0.5]):
-    # 4×2 = 8 and 3×4 = 12; they share x 3..4 and y 0..2: 2.  Union 18.
-    boxes1 = torch.tensor([[0.0, 0.0, 4.0, 2.0]], dtype=FLOAT)
-    boxes2 = torch.tensor([[3.0, 0.0, 6.0, 4.0], [0.0, 0.0, 4.0, 2.0]], dtype=FLOAT)
-    expect_close(box_iou(boxes1, boxes2), [[2 / 18, 1.0]], "IoU is the shared area over the area of the union")
+def centred(box):
+    return [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0], box[3] - box[1]]
 
 
-def test_giou_of_two_boxes_apart():
-    # 2×1 = 2 and 1×2 = 2, nothing shared; the hull is 5×4 = 20, of which 16 is neither.
-    boxes1 = torch.tensor([[0.0, 0.0, 2.0, 1.0]], dtype=FLOAT)
-    boxes2 = torch.tensor([[4.0, 2.0, 5.0, 4.0]], dtype=FLOAT)
-    expect_close(generalized_box_iou(boxes1, boxes2), [[-16 / 20]], "GIoU is IoU − (hull − union) / hull")
+def clipped(box, height, width):
+    return [min(max(x, 0), limit) for x, limit in zip(box, (width, height, width, height), strict=True)]
 
 
-def test_clipping_uses_the_width_for_x_and_the_height_for_y():
-    box = torch.tensor([[-3.0, -2.0, 90.0, 60.0], [5.0, 6.0, 7.0, 8.0], [70.0, -9.0, 99.0, -1.0]], dtype=FLOAT)
-    box = torch.cat([box, box.new_tensor([[-9.0, 40.0, -1.0, 45.0]])])
-    expected = [[0.0, 0.0, 50.0, 30.0], [5.0, 6.0, 7.0, 8.0], [50.0, 0.0, 50.0, 0.0], [0.0, 30.0, 0.0, 30.0]]
-    expect_equal(clip_boxes(box, (30, 50)), expected, "image_size is (height, width); a box outside ends on the border")
+def iou_and_giou(a, b):
+    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = area(a) + area(b) - width * height
+    hull = area((min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])))
+    iou = width * height / union if union else 0.0
+    return iou, iou - (hull - union) / hull if hull else iou
 
 
-# --- laws -----------------------------------------------------------------------------------------------------------
+def expect_overlaps(boxes1, boxes2, dtype):
+    """IoU and GIoU of every pair, as tensors of this dtype."""
+    pairs = [[iou_and_giou(a, b) for b in boxes2.tolist()] for a in boxes1.tolist()]
+    wanted = torch.tensor(pairs, dtype=dtype).reshape(len(boxes1), len(boxes2), 2)
+    expect_close(box_iou(boxes1, boxes2), wanted[..., 0], "IoU of every pair: shared area / area of the union")
+    expect_close(generalized_box_iou(boxes1, boxes2), wanted[..., 1], "GIoU of every pair: IoU − (hull − union) / hull")
 
 
-@given(boxes(units=[0.5]))
-def test_changing_the_format_and_back_gives_the_same_boxes(boxes):
-    expect_close(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes, "corners → centre and size → corners changes nothing")
+# --- worked examples --------------------------------------------------------------------------------------------------
 
 
-@given(boxes(units=[0.5]), boxes(units=[0.5]))
-def test_iou_does_not_depend_on_the_order_of_the_two_boxes(boxes1, boxes2):
-    expect_close(box_iou(boxes1, boxes2), box_iou(boxes2, boxes1).T, "IoU(a, b) = IoU(b, a)")
+@pytest.mark.parametrize("fn, box, arguments, expected, law", [
+    # x from 10 to 14: centre 12, width 4. y from 20 to 30: centre 25, height 10.
+    (xyxy_to_cxcywh, [10, 20, 14, 30], [], [12, 25, 4, 10], "(x1, y1, x2, y2) to (centre x, centre y, width, height)"),
+    (cxcywh_to_xyxy, [12, 25, 4, 10], [], [10, 20, 14, 30], "half a width and half a height to either side"),
+    (box_area, [10, 20, 14, 30], [], 4 * 10, "width times height, without the + 1 of pixel indices"),
+    (clip_boxes, [5, 6, 7, 8], [(30, 50)], [5, 6, 7, 8], "a box inside the image is not touched"),
+    (clip_boxes, [-3, -2, 90, 60], [(30, 50)], [0, 0, 50, 30], "image_size is (height, width): x ends at the width"),
+    (clip_boxes, [70, -9, 99, -1], [(30, 50)], [50, 0, 50, 0], "a box outside becomes degenerate on the border"),
+    (clip_boxes, [-9, 40, -1, 45], [(30, 50)], [0, 30, 0, 30], "a box outside becomes degenerate on the border"),
+])  # fmt: skip
+def test_a_box_by_hand(fn, box, arguments, expected, law):
+    expect_close(fn(torch.tensor([box], dtype=F64), *arguments), [expected], law)
 
 
-@given(boxes(units=[0.5]), boxes(units=[0.5]), st.integers(-50, 50), st.integers(1, 8))
-def test_moving_and_scaling_both_boxes_does_not_change_their_iou(boxes1, boxes2, shift, scale):
-    offset = torch.tensor([shift, -2 * shift, shift, -2 * shift], dtype=FLOAT)
-    moved = box_iou(boxes1 * scale + offset, boxes2 * scale + offset)
-    expect_close(moved, box_iou(boxes1, boxes2), "IoU does not change when both boxes move and scale together")
+@pytest.mark.parametrize("a, b, iou, giou, law", [
+    ([1, 2, 5, 4], [1, 2, 5, 4], 1, 1, "a box overlaps itself wholly"),
+    # 4·2 and 3·4; they share x 3 … 4 and y 0 … 2, 2. Union 8 + 12 − 2. The hull is 6·4.
+    ([0, 0, 4, 2], [3, 0, 6, 4], 2 / 18, 2 / 18 - 6 / 24, "the union holds the shared area once"),
+    # 3·1 in 5·4: the shared area is the smaller box, union and hull are the larger one
+    ([1, 2, 4, 3], [0, 0, 5, 4], 3 / 20, 3 / 20, "a box inside another"),
+    # 2·1 and 1·2; from x 2 to 4 there is a gap. The hull is 5·2, of which 4 is covered.
+    ([0, 0, 2, 1], [4, 0, 5, 2], 0, -6 / 10, "apart in x: a negative width is no overlap, clamp it at 0"),
+    ([0, 0, 1, 2], [0, 4, 2, 5], 0, -6 / 10, "apart in y: a negative height is no overlap, clamp it at 0"),
+    # the same boxes apart in x by 2 and in y by 1; (−2) · (−1) looks like an area. The hull is 5·4.
+    ([0, 0, 2, 1], [4, 2, 5, 4], 0, -16 / 20, "apart in x and y: clamp each side at 0 before they are multiplied"),
+    ([0, 0, 2, 3], [2, 1, 5, 2], 0, -6 / 15, "a shared edge has no area"),
+    ([0, 0, 2, 3], [2, 3, 4, 4], 0, -8 / 16, "a shared corner has no area"),
+])  # fmt: skip
+def test_an_overlap_by_hand(a, b, iou, giou, law):
+    boxes1, boxes2 = torch.tensor([a], dtype=F64), torch.tensor([b], dtype=F64)
+    expect_close(box_iou(boxes1=boxes1, boxes2=boxes2), [[iou]], f"IoU {a} {b}: {law}")
+    expect_close(box_iou(boxes1=boxes2, boxes2=boxes1), [[iou]], f"IoU {b} {a}: {law}")
+    expect_close(generalized_box_iou(boxes1=boxes1, boxes2=boxes2), [[giou]], f"GIoU {a} {b}: {law}")
 
 
-@pytest.mark.parametrize("overlap", [box_iou, generalized_box_iou])
-def test_the_unit_of_length_does_not_matter(overlap):
-    for unit in (1e-6, 1e6):
-        law = f"boxes {unit:g} times as large overlap as much: no small number is added to an area"
-        expect_close(overlap(unit * BOXES1, unit * BOXES2), overlap(BOXES1, BOXES2), law)
+# --- all boxes, all dtypes --------------------------------------------------------------------------------------------
 
 
-@given(boxes(units=[0.5]), st.integers(1, 60), st.integers(1, 60))
-def test_clipped_boxes_lie_inside_and_clipping_again_changes_nothing(boxes, height, width):
-    clipped = clip_boxes(boxes, (height, width))
-    assert (clipped >= 0).all(), f"a coordinate below 0 is left: {clipped}"
-    assert (clipped[:, ::2] <= width).all(), f"an x beyond the width {width} is left: {clipped}"
-    assert (clipped[:, 1::2] <= height).all(), f"a y beyond the height {height} is left: {clipped}"
-    expect_equal(clip_boxes(clipped, (height, width)), clipped, "a box inside the image is not touched")
+@given(boxes(), st.sampled_from([F32, F64]), st.sampled_from(RANKS))
+def test_both_formats_tell_the_same_box(rows, dtype, batch):
+    centres, corners = batch(torch.tensor([centred(box) for box in rows.tolist()], dtype=dtype)), batch(rows.to(dtype))
+    expect_close(xyxy_to_cxcywh(boxes=corners), centres, "(x1 + x2) / 2, (y1 + y2) / 2, x2 − x1, y2 − y1")
+    expect_close(cxcywh_to_xyxy(boxes=centres), corners, "cx − width / 2, cy − height / 2, cx + width / 2, …")
 
 
-# --- agreement with counting ----------------------------------------------------------------------------------------
+@given(boxes(), st.sampled_from(RANKS), st.integers(1, 60), st.integers(1, 60))
+def test_clipped_boxes_lie_inside(rows, batch, height, width):
+    expected = torch.tensor([clipped(box, height, width) for box in rows.tolist()], dtype=F64)
+    got = clip_boxes(boxes=batch(rows), image_size=(height, width))
+    expect_equal(got, batch(expected), f"x in [0, {width}], y in [0, {height}], and the shape stays")
 
 
-@given(boxes(max_boxes=3, units=[0.5]), boxes(max_boxes=3, units=[0.5]))
-def test_overlap_equals_counted_squares(boxes1, boxes2):
-    boxes1, boxes2 = (torch.round(boxes / 2) / 2 for boxes in (boxes1, boxes2))  # smaller: counting is quick
-    ious, gious = counted_overlap(boxes1, boxes2)
-    shape = len(boxes1), len(boxes2)
-    expect_close(box_iou(boxes1, boxes2), torch.tensor(ious, dtype=FLOAT).reshape(shape), "IoU by counting squares")
-    expect_close(
-        generalized_box_iou(boxes1, boxes2), torch.tensor(gious, dtype=FLOAT).reshape(shape), "GIoU by counting squares"
-    )
+@given(st.data(), st.sampled_from(UNITS), st.sampled_from([F32, F64]))
+def test_overlaps_agree_with_the_definition(data, unit, dtype):
+    boxes1, boxes2 = (data.draw(boxes(units=[unit], dtype=dtype), label=name) for name in ("boxes1", "boxes2"))
+    expect_overlaps(boxes1, boxes2, dtype)
 
 
-# --- edges ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("count1, count2", [(0, 3), (3, 0), (0, 0), (1000, 3), (2, 1000)])
+def test_no_boxes_and_a_thousand(count1, count2):
+    corners = normal(1003, 2, 2).sort(dim=1).values.reshape(-1, 4)
+    expect_overlaps(corners[:count1], corners[1003 - count2 :], F64)
 
 
-def test_boxes_that_share_only_an_edge_or_a_corner_do_not_overlap():
-    box = torch.tensor([[0.0, 0.0, 2.0, 3.0]], dtype=FLOAT)
-    others = torch.tensor([[2.0, 1.0, 5.0, 2.0], [2.0, 3.0, 4.0, 4.0], [0.5, 3.0, 1.0, 9.0]], dtype=FLOAT)
-    expect_equal(box_iou(box, others), [[0.0, 0.0, 0.0]], "a shared edge or corner has no area")
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [F32, F64])
 def test_an_iou_that_meets_a_threshold_meets_it_exactly(dtype):
-    # With the first box they share 1, 2 and 3 of 4 squares, with the second 0, 1 and 2 of the 4 that the two cover.
+    # with the first they share 1, 2 and 3 of 4 squares, with the second 0, 1 and 2 of the 4 that the two cover
     boxes1 = torch.tensor([[0, 0, 1, 1], [0, 0, 2, 1], [0, 0, 3, 1]], dtype=dtype)
     boxes2 = torch.tensor([[0, 0, 4, 1], [1, 0, 4, 1]], dtype=dtype)
     for size in range(1, 20):
         got = box_iou(size / 2 * boxes1, size / 2 * boxes2)
-        law = "areas of half pixels are exact, and so is their quotient if binary can hold it: divide once, no eps, no logs"
-        expect_equal(got, [[0.25, 0.0], [0.5, 0.25], [0.75, 0.5]], law)
+        expect_equal(got, [[0.25, 0], [0.5, 0.25], [0.75, 0.5]], "areas are exact: divide once, no eps, no logarithms")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("overlap", [box_iou, generalized_box_iou])
-def test_degenerate_boxes_give_zero_and_a_finite_gradient(overlap, dtype):
-    point = torch.tensor([[3.0, 5.0, 3.0, 5.0]], dtype=dtype)
-    line = torch.tensor([[3.0, 5.0, 3.0, 9.0]], dtype=dtype)
-    for degenerate in (point, line):
-        expect_equal(
-            overlap(degenerate, degenerate), [[0.0]], "two boxes without area, at the same place: 0, not 0 / 0"
-        )
-    gradients_are_finite(overlap, torch.cat([point, line]), torch.cat([point, line]))
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("dtype", [F32, F64])
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_boxes_without_area_give_zero_and_a_finite_gradient(overlap, dtype, unit):
+    flat = unit * torch.tensor([[3, 5, 3, 5], [3, 5, 3, 9]], dtype=dtype)  # a point, and a line that starts there
+    expect_equal(overlap(flat, flat), [[0, 0], [0, 0]], "boxes without area, at one place: 0, not 0 / 0")
+    gradients_are_finite(overlap, flat, flat)
 
 
-INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int64]
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_gradients_are_those_of_the_formula(overlap):
+    gradients_are_right(overlap, *examples())
 
 
-@pytest.mark.parametrize("dtype", [*INTEGERS, torch.float16, torch.bfloat16])
-def test_integer_and_half_boxes_are_computed_in_float32(dtype):
-    wide = torch.tensor([[200, 8, 240, 248], [0, 0, 16, 16]], dtype=FLOAT)  # 40 × 240 = 9600: too much for 8 bits
-    wide -= 128 if dtype is torch.int8 else 0  # which ends at 127
-    narrow = wide.to(dtype)
-    expect_close(box_area(narrow), box_area(wide).float(), "areas in float32")
-    expect_close(box_iou(narrow, narrow), box_iou(wide, wide).float(), "IoU in float32")
-    expect_close(generalized_box_iou(narrow, narrow), generalized_box_iou(wide, wide).float(), "GIoU in float32")
-
-
-def test_a_float16_box_may_be_larger_than_float16_can_count():
-    box = torch.tensor([[0.0, 0.0, 512.0, 512.0]], dtype=torch.float16)
-    expect_close(box_area(box), torch.tensor([262144.0]), "512 × 512 is beyond 65504, the largest float16")
-    expect_close(box_iou(box, box), torch.tensor([[1.0]]), "a box overlaps itself wholly")
-
-
-def test_the_centre_of_an_integer_box_may_lie_at_a_half():
-    box = torch.tensor([[1, 2, 4, 7]])
-    expect_close(xyxy_to_cxcywh(box), torch.tensor([[2.5, 4.5, 3.0, 5.0]]), "x from 1 to 4 has its centre at 2.5")
-    expect_close(cxcywh_to_xyxy(box), torch.tensor([[-1.0, -1.5, 3.0, 5.5]]), "half of an odd size is no integer")
-
-
-def test_integers_are_made_floating_before_they_are_added():
-    # uint8 ends at 255, and 200 + 240 wraps around to 184; int8 ends at 127, and 100 − (−100) wraps around to −56.
-    corners, centred = [[200, 8, 240, 248]], [[220.0, 128.0, 40.0, 240.0]]
-    got = xyxy_to_cxcywh(torch.tensor(corners, dtype=torch.uint8))
-    expect_close(got, torch.tensor(centred), "the centre (200 + 240) / 2 is 220, in float32")
-    got = cxcywh_to_xyxy(torch.tensor(centred, dtype=torch.uint8))
-    expect_close(got, torch.tensor(corners).float(), "and back: 220 ± 40 / 2")
-    got = xyxy_to_cxcywh(torch.tensor([[-100, 90, 100, 120]], dtype=torch.int8))
-    expect_close(got, torch.tensor([[0.0, 105.0, 200.0, 30.0]]), "from -100 to 100 it is 200, in float32")
-    got = cxcywh_to_xyxy(torch.tensor([[100, -100, 60, 80]], dtype=torch.int8))
-    expect_close(got, torch.tensor([[70.0, -140.0, 130.0, -60.0]]), "and back: 100 ± 60 / 2, -100 ± 80 / 2")
+@pytest.mark.parametrize("fn, arguments, power", [
+    (xyxy_to_cxcywh, 1, 1), (cxcywh_to_xyxy, 1, 1), (box_area, 1, 2), (box_iou, 2, 0), (generalized_box_iou, 2, 0),
+])  # fmt: skip
+def test_the_unit_of_length_does_not_matter(fn, arguments, power):
+    unit_of_length_does_not_matter(fn, *examples()[:arguments], power=power)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-@pytest.mark.parametrize("count", [0, 1])
-def test_integers_give_float32_whatever_the_default_dtype_and_the_number_of_boxes(dtype, count):
-    boxes, two = torch.ones(count, 4, dtype=dtype), torch.ones(2, 4, dtype=dtype)
-    with default_dtype(FLOAT):
-        got = [xyxy_to_cxcywh(boxes), cxcywh_to_xyxy(boxes), box_area(boxes)]
-        for overlap in (box_iou, generalized_box_iou):
-            got += [overlap(boxes, two), overlap(two, boxes)]
-    assert [tuple(each.shape) for each in got[3:]] == 2 * [(count, 2), (2, count)], "every box with every one: (N, M)"
-    assert {each.dtype for each in got} == {torch.float32}, f"integer boxes give float32: {[x.dtype for x in got]}"
+def test_integers_are_made_float32_before_they_are_added(dtype):
+    # sums, differences and products of such integers wrap around: 10¹⁰ is too much for int32
+    high = min(torch.iinfo(dtype).max, 100_000)
+    low = max(torch.iinfo(dtype).min, -high)
+    rows = [[low, low + 1, high, high - 2], [7, 1, high, 4]]
+    corners, centres = torch.tensor(rows, dtype=dtype), torch.tensor([[high, low, 5, 8]], dtype=dtype)
+    found = [centred(row) for row in rows], [[high - 2.5, low - 4, high + 2.5, low + 4]], [area(row) for row in rows]
+    with default_dtype(F64):
+        got = [xyxy_to_cxcywh(corners), cxcywh_to_xyxy(centres), box_area(corners)]
+        for boxes1, boxes2 in ((corners, corners), (corners[:0], corners), (corners, corners[:0])):
+            expect_overlaps(boxes1, boxes2, F32)
+    expect_close(got, [torch.tensor(each, dtype=F32) for each in found], "made float32 first: centres, corners, areas")
+    found = torch.tensor([clipped(row, 90, high) for row in rows], dtype=dtype)
+    expect_equal(clip_boxes(corners, (90, high)), found, "clipped integers keep their dtype, and none is rounded")
 
 
-def test_clipping_keeps_integers():
-    box = torch.tensor([[-3, 4, 60, 70]])
-    expect_equal(clip_boxes(box, (30, 50)), torch.tensor([[0, 4, 50, 30]]), "the dtype stays")
-    box = torch.tensor([[2**24 + 1, 3, 2**24 + 3, 5]])  # float32 has no 16777217
-    expect_equal(clip_boxes(box, (9, 2**25)), box, "a box inside the image is not touched: integers need no rounding")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_boxes_have_areas_in_float32(dtype):
+    corners = torch.tensor([[0, 0, 512, 512], [-256, 0, 0, 384]], dtype=dtype)
+    expect_close(box_area(corners), torch.tensor([512.0 * 512, 256 * 384]), "beyond 65504, the largest float16")
+    expect_overlaps(corners, corners, F32)
+    centres = torch.tensor([[256, 256, 512, 512], [-128, 192, 256, 384]], dtype=dtype)
+    expect_close(xyxy_to_cxcywh(corners), centres, "a centre keeps the dtype of the corners")
 
 
-@pytest.mark.parametrize("function, arguments", [(xyxy_to_cxcywh, ()), (cxcywh_to_xyxy, ()), (clip_boxes, ((3, 8),))])
-def test_a_batch_of_any_rank_is_converted_and_clipped(function, arguments):
-    rows = torch.arange(24, dtype=FLOAT).reshape(6, 4) - 7  # from -7 to 16: some of every side sticks out
-    expected = function(rows, *arguments)
-    batch = function(rows.reshape(2, 3, 4), *arguments)
-    expect_close(batch, expected.reshape(2, 3, 4), "two images of three boxes each, (2, 3, 4), are six boxes, (6, 4)")
-    for row, box in zip(rows, expected, strict=True):
-        expect_close(function(row, *arguments), box, "a single box of shape (4,) gives one of shape (4,)")
+# --- promises of all katas --------------------------------------------------------------------------------------------
 
 
-# --- standing laws --------------------------------------------------------------------------------------------------
-
-BOXES1 = torch.tensor([[0.0, 1.0, 4.0, 3.0], [-2.0, 0.5, 2.5, 6.0]], dtype=FLOAT)
-BOXES2 = torch.tensor([[1.0, 0.0, 3.5, 4.0], [7.0, 8.0, 9.0, 9.5], [0.5, 1.5, 9.0, 2.0]], dtype=FLOAT)
-
-
-@pytest.mark.parametrize("law", STANDING_LAWS[:5])
-@pytest.mark.parametrize(
-    "function, arguments",
-    [
-        (xyxy_to_cxcywh, (BOXES1,)),
-        (cxcywh_to_xyxy, (BOXES1,)),
-        (box_area, (BOXES1,)),
-        (clip_boxes, (BOXES1, (3, 2))),
-        (box_iou, (BOXES1, BOXES2)),
-        (generalized_box_iou, (BOXES1, BOXES2)),
-    ],
-)
-def test_standing_laws(law, function, arguments):
-    law(function, *arguments)
-
-
-@pytest.mark.parametrize("overlap", [box_iou, generalized_box_iou])
-def test_gradients_of_the_overlap_are_those_of_its_formula(overlap):
-    gradients_are_right(overlap, BOXES1, BOXES2)
+@pytest.mark.parametrize("law", STANDING_LAWS)
+def test_standing_laws(law):
+    boxes1, boxes2 = examples()
+    for fn in (xyxy_to_cxcywh, cxcywh_to_xyxy, box_area):
+        law(fn, boxes1)
+    law(clip_boxes, boxes1, (3, 2))
+    law(box_iou, boxes1, boxes2)
+    law(generalized_box_iou, boxes1, boxes2)
