@@ -34,7 +34,7 @@ MISTAKES = [
             find="        members = torch.where(labels == label)[0]",
             replace="        members = torch.arange(len(labels), device=labels.device)"),
     Mistake("offset_trick_without_the_minimum", "test_batched_nms_by_hand",
-            why="An offset of label × largest coordinate leaves the labels together where that coordinate is 0 or negative.",
+            why="An offset of label × largest coordinate parts no labels where that coordinate is 0 or less.",
             find="    kept = torch.zeros_like(labels, dtype=torch.bool)\n",
             replace="    if len(boxes):\n"
                     "        offsets = labels.unique(return_inverse=True)[1].to(boxes) * boxes.max()\n"
