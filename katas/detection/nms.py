@@ -1,7 +1,7 @@
-"""Non-maximum suppression: a detector finds each object many times over; keep the best of every heap of boxes.
+"""Non-maximum suppression: a detector finds each object many times, and only the best box of each is kept.
 
-Hard suppression drops whatever overlaps a better box too much. Soft suppression only lowers its score, so that
-two objects that really stand close together may both survive.
+Hard suppression drops a box that overlaps a better box too much. Soft suppression only lowers its score, so two
+objects that stand close together can both survive.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from .boxes import box_iou
 
 
 class SoftDetections(NamedTuple):
-    """What soft suppression leaves, by falling score: indices into the input (int64), and lowered scores."""
+    """The picked boxes in the order picked: int64 indices into the input, and the lowered scores."""
 
     indices: Tensor
     scores: Tensor
@@ -23,13 +23,13 @@ class SoftDetections(NamedTuple):
 def nms(boxes: Float[Tensor, "N 4"], scores: Float[Tensor, " N"], iou_threshold: float) -> Int64[Tensor, " K"]:
     """The indices of the boxes that greedy non-maximum suppression keeps, by falling score.
 
-    Boxes are visited by falling score; of equal scores the lower index comes first. A box is kept unless its
-    IoU with a box that was already kept is greater than `iou_threshold` (equal is not enough). So a box that was
-    itself suppressed suppresses nobody.
+    Boxes are visited by falling score. Of equal scores the lower index comes first. A box is kept unless its IoU
+    with a box that was already kept is greater than `iou_threshold`. Equal is not enough, and a suppressed box
+    suppresses nobody.
 
-    Boxes are xyxy in continuous coordinates, which may be negative. A box without area has IoU 0 with every box
-    (its own copy included), so it is always kept. No boxes give no indices. A threshold outside [0, 1] raises a
-    ValueError that names `iou_threshold`.
+    Boxes are xyxy in continuous coordinates, which may be negative. A box without area has IoU 0 with every box,
+    its own copy included, so it is always kept. IoUs of float16 boxes are computed in float32, because the area of
+    a 256 × 256 box overflows float16. `iou_threshold` lies in [0, 1].
     """
     raise NotImplementedError
 
@@ -42,8 +42,8 @@ def batched_nms(
 ) -> Int64[Tensor, " K"]:
     """Non-maximum suppression within each label: a box suppresses only boxes of its own label.
 
-    Everything else as in `nms`: one list of indices for all labels together, by falling score, of equal scores
-    the lower index first. Labels are any integers, negative and huge ones included.
+    Everything else is as in `nms`. All labels share one list of indices, by falling score, of equal scores the lower
+    index first. Labels are any int64 numbers, negative and huge ones included.
     """
     raise NotImplementedError
 
@@ -57,14 +57,13 @@ def soft_nms(
 ) -> SoftDetections:
     """Soft-NMS with the Gaussian penalty (Bodla et al. 2017, arXiv 1704.04503).
 
-    Again and again, the box with the highest score among those not yet picked is picked (of equal scores the
-    lower index) and keeps its score; the score of every box b not yet picked is then multiplied by
+    The box with the highest score among those not yet picked is picked next, of equal scores the lower index. It
+    keeps its score. The score of every box b not yet picked is then multiplied by
 
         exp(-IoU(picked, b)² / sigma)
 
-    As soon as the highest score left is below `score_threshold`, nothing more is picked, and what is left is
-    dropped. Returned are the indices in the order picked, and each box's score at the moment it was picked, in
-    the dtype of the scores. Scores are never negative. No boxes give empty tensors. A `sigma` that is not
-    positive raises a ValueError that names it.
+    Picking ends when all boxes are picked or the highest remaining score is below `score_threshold`. The result has
+    the indices in the order picked, and the score of each box when it was picked, in the dtype of `scores`. Scores
+    are at least 0. `sigma` > 0.
     """
     raise NotImplementedError

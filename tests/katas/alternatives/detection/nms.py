@@ -11,6 +11,8 @@ class SoftDetections(NamedTuple):
 
 
 def _overlap(box, boxes):
+    if boxes.dtype in (torch.float16, torch.bfloat16):
+        box, boxes = box.float(), boxes.float()
     sides = (torch.min(box[2:], boxes[:, 2:]) - torch.max(box[:2], boxes[:, :2])).relu()
     shared = sides.prod(dim=1)
     union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) - shared
