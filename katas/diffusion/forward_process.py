@@ -1,6 +1,6 @@
 """The forward process: any amount of noise in one step.
 
-Adding a little Gaussian noise t times is the same as adding a lot once, so training can jump to any timestep.
+Adding a little Gaussian noise t times is the same as adding a lot once. So training can jump to any timestep.
 """
 
 from jaxtyping import Float, Int64
@@ -10,10 +10,9 @@ from torch import Tensor
 def extract(
     values: Float[Tensor, " T"], t: Int64[Tensor, " B"], x: Float[Tensor, "B *shape"]
 ) -> Float[Tensor, "B *ones"]:
-    """`values[t]`, one number for each sample of the batch, shaped (B, 1, ..., 1) so that it multiplies `x`.
+    """`values[t]`, one number per sample of the batch, shaped (B, 1, ..., 1) so that it multiplies `x`.
 
-    The result has as many dimensions as `x`, and the dtype of `x`: schedules are kept in float64, images in
-    float32.
+    The result has as many dimensions as `x`, and the dtype of `x`: schedules are float64, images usually float32.
     """
     raise NotImplementedError
 
@@ -28,10 +27,8 @@ def q_sample(
 
         x_t = sqrt(alphas_cumprod[t]) * x_start + sqrt(1 - alphas_cumprod[t]) * noise
 
-    Samples of any rank, from (B,) on; differentiable in `x_start` and `noise`. If these two have variance 1,
-    so has x_t. The result has the dtype of `x_start`, whatever that of `alphas_cumprod`; both factors are
-    computed in the dtype of `alphas_cumprod` and cast afterwards, because 1 - alphas_cumprod is tiny at the
-    first timesteps.
+    Samples have any rank, from (B,) on. If `x_start` and `noise` have variance 1, so has x_t. Both factors are
+    computed in the dtype of `alphas_cumprod`, because 1 - alphas_cumprod is tiny at the first timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 4.
     """

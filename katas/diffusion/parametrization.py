@@ -1,16 +1,15 @@
 """Noise, clean sample, velocity: three answers to the same question.
 
-Given x_t, knowing one of them is knowing all. They differ in where the network's error hurts: dividing by the
-signal at large t blows up an error in the noise, dividing by the noise at small t one in the clean sample.
+Whoever knows x_t and one of them knows all three. They differ in where the network's error hurts. Dividing by the
+signal at large t blows up an error in the noise. Dividing by the noise level at small t blows up an error in the clean
+sample.
 
 With a = sqrt(alphas_cumprod[t]) and s = sqrt(1 - alphas_cumprod[t]), so that a**2 + s**2 = 1:
 
     x_t = a * x_start + s * noise           v = a * noise - s * x_start
 
-All six functions take a timestep for each sample, and samples of any rank, from (B,) on. They are
-differentiable in the samples, and finite wherever neither a nor s is 0 in the dtype of `x_t` and the result
-fits it. The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; a and s are computed in the
-dtype of `alphas_cumprod` and cast afterwards.
+All six functions take one timestep per sample, and samples of any rank, from (B,) on. They are finite wherever a and s
+are above 0 in the dtype of `x_t` and the result fits that dtype.
 """
 
 from jaxtyping import Float, Int64

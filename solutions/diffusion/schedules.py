@@ -1,8 +1,8 @@
-"""Noise schedules: how much of the image is left at every timestep.
+"""Noise schedules: how much of the image each timestep keeps.
 
-Everything in diffusion follows from one decreasing list of numbers, alphas_cumprod: the share of the signal's
-variance that is left at timestep t. A schedule is a way to choose it. Timesteps are counted from 0 to T - 1,
-as in diffusers; timestep 0 already carries a little noise.
+A schedule is a list of betas. Timestep t replaces the share beta_t of the remaining signal's variance by noise. The
+product of 1 - beta, alphas_cumprod, is the share that remains after timestep t. Everything else in diffusion follows
+from it. Timesteps are counted from 0 to T - 1, as in diffusers. Timestep 0 already carries a little noise.
 """
 
 import math
@@ -19,14 +19,14 @@ def linear_beta_schedule(
     beta_end: float = 0.02,
     max_beta: float = 0.999,
 ) -> Float64[Tensor, " {num_timesteps}"]:
-    """Betas that grow evenly from the first to the last, T = `num_timesteps` of them, computed in float64.
+    """T = `num_timesteps` betas that grow evenly from the first to the last, computed in float64.
 
-    `beta_start` and `beta_end` are meant for T = 1000. For any other T both are multiplied by 1000 / T, so
-    that about as much noise is added in total; whatever then exceeds `max_beta` is cut to `max_beta`. T = 1
-    has the first beta only. Raises a ValueError that names `num_timesteps` if it is less than 1.
+    `beta_start` and `beta_end` are meant for T = 1000. For any other T both are multiplied by 1000 / T, so that
+    the betas add up to about the same total. Each beta above `max_beta` is then cut to `max_beta`. T = 1 has
+    the first beta only. `num_timesteps` ≥ 1.
 
-    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239); the factor is that of the
-    code of Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672).
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239). The factor 1000 / T comes from
+    the code of Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672).
     """
     _check(num_timesteps)
     scale = 1000 / num_timesteps
@@ -37,15 +37,15 @@ def linear_beta_schedule(
 def cosine_beta_schedule(
     num_timesteps: int, *, s: float = 0.008, max_beta: float = 0.999
 ) -> Float64[Tensor, " {num_timesteps}"]:
-    """Betas for which what is left of the signal falls like a squared cosine, computed in float64.
+    """Betas for which the remaining signal falls like a squared cosine, computed in float64.
 
         f(u) = cos(pi / 2 * (u + s) / (1 + s))**2               u from 0, clean, to 1, all noise
         beta_t = 1 - f((t + 1) / T) / f(t / T), at most max_beta        t = 0 ... T - 1
 
-    The offset `s` keeps the first betas from being tiny; `max_beta` keeps a little signal at the end, where f
-    is 0. Raises a ValueError that names `num_timesteps` if it is less than 1.
+    The offset `s` keeps the first betas from being tiny. `max_beta` keeps a little signal at the end, where f is 0.
+    `num_timesteps` ≥ 1.
 
-    Source: Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672).
+    Source: Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672), equation 17.
     """
     _check(num_timesteps)
     u = torch.linspace(0, 1, num_timesteps + 1, dtype=torch.float64)
@@ -60,13 +60,13 @@ def sigmoid_beta_schedule(
     tau: float = 1,
     max_beta: float = 0.999,
 ) -> Float64[Tensor, " {num_timesteps}"]:
-    """Betas for which what is left of the signal falls like a sigmoid, computed in float64.
+    """Betas for which the remaining signal falls like a sigmoid, computed in float64.
 
         g(u) = sigmoid((start + u * (end - start)) / tau)        u from 0, clean, to 1, all noise
         f(u) = (g(1) - g(u)) / (g(1) - g(0))                      so f(0) = 1 and f(1) = 0
         beta_t = 1 - f((t + 1) / T) / f(t / T), at most max_beta        t = 0 ... T - 1
 
-    A larger `tau` makes f straighter. Raises a ValueError that names `num_timesteps` if it is less than 1.
+    A larger `tau` makes f straighter. `num_timesteps` ≥ 1.
 
     Source: Jabri et al., Scalable Adaptive Computation for Iterative Generation (arXiv 2212.11972), and Chen,
     On the Importance of Noise Scheduling for Diffusion Models (arXiv 2301.10972).
@@ -78,7 +78,7 @@ def sigmoid_beta_schedule(
 
 
 def alphas_cumprod(betas: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
-    """What is left of the signal's variance after timestep t: the product of 1 - beta_i over i = 0 ... t.
+    """The share of the signal's variance that remains after timestep t: the product of 1 - beta_i over i = 0 ... t.
 
     Source: Ho et al. (arXiv 2006.11239), who write it as alpha with a bar.
     """
@@ -86,7 +86,7 @@ def alphas_cumprod(betas: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
 
 
 def snr(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
-    """The signal-to-noise ratio: what is left of the signal's variance, over the variance of the noise.
+    """The signal-to-noise ratio, variance of the signal over variance of the noise:
 
         snr = alphas_cumprod / (1 - alphas_cumprod)
 

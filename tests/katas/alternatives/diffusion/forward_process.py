@@ -11,8 +11,8 @@ def extract(values, t, x):
 
 
 def q_sample(x_start, t, noise, alphas_cumprod):
-    samples = []
-    for clean, step, eps in zip(x_start, t, noise, strict=True):
+    x_t = torch.empty_like(x_start)
+    for i, (clean, step, eps) in enumerate(zip(x_start, t, noise, strict=True)):
         left = alphas_cumprod[step]
-        samples.append((left**0.5 * clean + (1 - left) ** 0.5 * eps).to(x_start.dtype))
-    return torch.stack(samples)
+        x_t[i] = left**0.5 * clean + (1 - left) ** 0.5 * eps
+    return x_t
