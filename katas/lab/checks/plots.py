@@ -22,7 +22,7 @@ def learning_curves(
 
     `{"loss": {"seed 0": (steps, losses)}}`
     """
-    figure, axes = _panels(1, len(panels), size=(4.2, 3.0))
+    figure, axes = new_figure(1, len(panels), size=(4.2, 3.0))
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
         for name, (x, y) in curves.items():
             axis.plot(x, y, label=name, linewidth=1.2, marker="o" if len(x) <= 12 else None, markersize=3)
@@ -55,7 +55,7 @@ def detections_sheet(
     not; a truth that was not found is drawn dashed.
     """
     rows = -(-len(images) // columns)
-    figure, axes = _panels(rows, columns, size=(1.7, 1.7))
+    figure, axes = new_figure(rows, columns, size=(1.7, 1.7))
     for axis in axes:
         axis.axis("off")
     for index, (image, found) in enumerate(zip(images, detections, strict=True)):
@@ -78,7 +78,7 @@ def detections_sheet(
 def image_grid(path: Path, images: Tensor, *, columns: int = 10, titles: Sequence[str] | None = None) -> Path:
     """Grey images (N, 1, H, W) in [0, 1], row after row; `titles` above each, if given."""
     rows = -(-len(images) // columns)
-    figure, axes = _panels(rows, columns, size=(0.7, 0.85 if titles else 0.7))
+    figure, axes = new_figure(rows, columns, size=(0.7, 0.85 if titles else 0.7))
     for axis in axes:
         axis.axis("off")
     for index, image in enumerate(images):
@@ -92,7 +92,7 @@ def image_grid(path: Path, images: Tensor, *, columns: int = 10, titles: Sequenc
 
 def point_clouds(path: Path, clouds: Mapping[str, Tensor]) -> Path:
     """Sets of points (N, 2) side by side, by title, to the same scale."""
-    figure, axes = _panels(1, len(clouds), size=(2.4, 2.5))
+    figure, axes = new_figure(1, len(clouds), size=(2.4, 2.5))
     limit = 1.05 * max(float(points.abs().quantile(0.999)) for points in clouds.values())
     for axis, (title, points) in zip(axes, clouds.items(), strict=True):
         axis.scatter(*points.detach().cpu().T.numpy(), s=1.5, linewidths=0, alpha=0.6)
@@ -109,7 +109,8 @@ def save(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
     return path
 
 
-def _panels(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[Figure, list]:
+def new_figure(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[Figure, list]:
+    """A figure of rows × columns panels, each of `size` inches, and its axes in reading order."""
     figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
