@@ -1,7 +1,7 @@
 """Box coding: a box told relative to an anchor, so that size and place drop out.
 
-Centres are coded in units of the anchor's size, sizes as log-ratios: every coordinate of a well-matched box
-is then a number near 0, for small objects as for large ones.
+Shifts are in units of the anchor's size, sizes are log-ratios. Every number of a well-matched box is then near 0, for
+small objects as for large ones.
 """
 
 import math
@@ -28,10 +28,10 @@ def encode_boxes(
 ) -> Float[Tensor, "N 4"]:
     """The deltas (dx, dy, dw, dh) that lead from anchor n to box n (both xyxy, of positive width and height).
 
-    With centres (x, y), widths w and heights h, and the subscript a for the anchor:
+    With the centre (x, y), width w and height h of the box, those with an a of the anchor, and
+    `weights` = (wx, wy, ww, wh):
         dx = wx * (x - xa) / wa    dw = ww * log(w / wa)
         dy = wy * (y - ya) / ha    dh = wh * log(h / ha)
-    where weights = (wx, wy, ww, wh) set the scale of the four regression targets.
 
     Source: Girshick et al., Rich feature hierarchies (R-CNN, arXiv 1311.2524), appendix C (without weights).
     """
@@ -50,17 +50,13 @@ def decode_boxes(
 ) -> Float[Tensor, "N 4"]:
     """The boxes (xyxy) that the deltas (dx, dy, dw, dh) make of the anchors: the inverse of `encode_boxes`.
 
-    The anchors are xyxy, of positive width and height.
-
     With dx, dy, dw, dh already divided by their weights, the box has
         x = xa + dx * wa    w = wa * exp(min(dw, max_log_ratio))
         y = ya + dy * ha    h = ha * exp(min(dh, max_log_ratio))
-    The limit holds for the log-ratio itself, i.e. after the weights are undone, and has no lower counterpart;
-    dx and dy have no limit.
-    It keeps an untrained network's boxes, and their gradients, finite however large dw and dh are; round
-    trips within the limit are exact but for rounding.
+    The limit holds for the log-ratio itself, after the weights are undone. There is no lower limit, and none for dx and
+    dy. It keeps the boxes of an untrained network, and their gradients, finite however large dw and dh are.
 
-    Source: as `encode_boxes`; the limit is common practice, with this value in Detectron and torchvision.
+    Source: as `encode_boxes`. The limit is common practice, with this value in Detectron and torchvision.
     """
     anchor_centers, anchor_sizes = _centers_and_sizes(anchors)
     shifts, log_ratios = (deltas / deltas.new_tensor(weights)).split(2, dim=1)
