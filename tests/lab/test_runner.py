@@ -96,6 +96,27 @@ def test_a_longer_traceback_is_there_for_the_asking(toy):
     result.stdout.fnmatch_lines(["*def test_adding_two_and_three*"])
 
 
+def test_a_row_of_a_table_is_called_by_its_number_and_a_refusal_by_its_argument(toy):
+    toy.kata("first", RIGHT_ADD)
+    toy.write(
+        "katas/toy/test_first.py",
+        "import pytest\n\nfrom katas.toy.first import add, double\n\n\n"
+        "@pytest.mark.parametrize('law, xs, y', [('a long law', [1, 2], 3), ('another law', [1, 2], 4)])\n"
+        "def test_sums(law, xs, y):\n    assert add(*xs) == y, law\n\n\n"
+        "@pytest.mark.parametrize('name, call', [('x', lambda: add(-1, 1))])\n"
+        "def test_refusals(name, call):\n    with pytest.raises(ValueError):\n        call()\n\n\n"
+        "@pytest.mark.parametrize('x, y', [(1, 'one')])\ndef test_plain(x, y):\n    pass\n",
+    )
+    result = toy.pytest("katas/toy/test_first.py", "-v")
+    for name in (
+        "test_sums[[]1[]] PASSED",
+        "test_sums[[]2[]] FAILED",
+        "test_refusals[[]x[]] FAILED",
+        "test_plain[[]1-one[]] *",
+    ):
+        result.stdout.fnmatch_lines([f"*::{name}*"])
+
+
 def test_an_error_inside_a_kata_shows_the_learners_line(toy):
     toy.kata("first", RIGHT_ADD.replace("x + x", "[1, 2][int(x)]"))
     result = toy.pytest("katas/toy/test_first.py")

@@ -127,6 +127,22 @@ def pytest_make_parametrize_id(config, val):
     return str(val).replace(" ", "") if numbers and len(val) <= 4 else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """A row of a table is called by its number, a row of refusals by the argument it is about: `[4]`, `[sigma]`."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        columns, rows = (part.split(",") if isinstance(part, str) else part for part in mark.args[:2])
+        columns, rows = [column.strip() for column in columns], list(rows)
+        plain = all(isinstance(row, tuple) and all(map(_is_plain, row)) for row in rows)
+        if len(columns) > 1 and "ids" not in mark.kwargs and not plain and type(rows[0]) in (tuple, list):
+            named = columns.index("name") if "name" in columns else None
+            mark.kwargs["ids"] = [str(n if named is None else row[named]) for n, row in enumerate(rows, start=1)]
+
+
+def _is_plain(value) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and value.isidentifier())
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     asked = [str(arg) for arg in config.args]
