@@ -1,7 +1,6 @@
-"""EMA: sample from the average of the weights, not from the last ones.
+"""EMA: sample from a moving average of the weights.
 
-The weights jitter around a good place as long as the learning rate is large; their moving average sits in the
-middle.
+At a constant learning rate the weights jitter around a good place. Their average sits in the middle of it.
 """
 
 import copy
@@ -15,12 +14,9 @@ from torch import Tensor, nn
 class EMA:
     """An exponential moving average of a model's weights, beside the model.
 
-    `model` is the averaged copy, of the same class, in evaluation mode, with parameters that take no
-    gradient; it shares no memory with the model it was made from, which is left as it is. `num_updates`
-    counts the updates.
-
-    `decay` is the share of the old average that stays. Raises a ValueError that names `decay` if it is not in
-    [0, 1). Buffers that are not persistent are out of scope.
+    `model` is the averaged copy. It has the same class, is in evaluation mode, takes no gradient and shares no memory
+    with the model it was made from. `num_updates` counts the updates. `decay`, in [0, 1), is the share of the old
+    average that is kept. Buffers that are not persistent are out of scope.
     """
 
     def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
@@ -31,36 +27,35 @@ class EMA:
         self.num_updates = 0
 
     def decay_at(self, num_updates: int) -> float:
-        """The decay of update number `num_updates`, which is 1 for the first: min(decay, (1 + num_updates) /
-        (10 + num_updates)).
+        """The decay of update number `num_updates`, which is 1 for the first.
 
-        The average forgets its random start quickly, and lengthens its memory as there is more to remember.
+            min(decay, (1 + num_updates) / (10 + num_updates))
+
+        So the average soon forgets its random start, and its memory grows with the number of updates.
         """
         return min(self.decay, (1 + num_updates) / (10 + num_updates))
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """One more step of the average: d * average + (1 - d) * weight for every parameter, frozen ones too,
-        with d = `decay_at` of this update's number.
+        """average ← d · average + (1 − d) · weight for every floating parameter, frozen ones included.
 
-        Buffers (running statistics, counters, masks, whatever their dtype) are not averaged but copied.
-        `model` is not changed.
+        d is `decay_at` of the number of this update. Everything else is copied: buffers of any dtype (running
+        statistics, counters, masks) and integer parameters.
         """
         self.num_updates += 1
         decay = self.decay_at(self.num_updates)
-        for average, weight in zip(self.model.parameters(), model.parameters()):
-            average.lerp_(weight, 1 - decay)
-        for ours, theirs in zip(self.model.buffers(), model.buffers()):
+        for average, weight in zip(self.model.parameters(), model.parameters(), strict=True):
+            average.lerp_(weight, 1 - decay) if average.is_floating_point() else average.copy_(weight)
+        for ours, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
             ours.copy_(theirs)
 
     @contextmanager
     def swapped_into(self, model: nn.Module) -> Iterator[None]:
-        """`with ema.swapped_into(model):` the model has the average's parameters and buffers; afterwards its
-        own again, to the bit, also after an exception.
+        """Inside `with ema.swapped_into(model):` the model has the parameters and buffers of the average.
 
-        Only values change: the parameters stay the same tensors, so that an optimizer goes on with them, and
-        keep their gradients; modes stay as they are. The average stays as it is, whatever happens to the
-        model inside, a training step included.
+        Afterwards it has its own again, to the bit, after an exception as well. Only values change. The parameters
+        stay the same tensors, so an optimizer goes on with them, and they keep their gradients. Train and eval modes
+        stay as they are. Nothing that happens to the model inside reaches the average.
         """
         own = _copies(model)
         model.load_state_dict(self.model.state_dict())
@@ -70,13 +65,16 @@ class EMA:
             model.load_state_dict(own)
 
     def state_dict(self) -> dict:
-        """What is needed to go on, as copies: a dictionary with `model` (the state dict of the averaged
-        model) and `num_updates`. It can be saved with `torch.save`, and loaded with `weights_only=True`."""
+        """Copies of what is needed to go on: `model`, the state dict of the averaged model, and `num_updates`.
+
+        It can be saved with `torch.save` and loaded with `weights_only=True`.
+        """
         return {"model": _copies(self.model), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from a `state_dict`, which is copied, not kept: the updates that follow are, to the bit,
-        those of an average that was never interrupted."""
+        """Goes on from a `state_dict`. It is copied, not kept. Later updates are, to the bit, those of a run that was
+        never interrupted.
+        """
         self.model.load_state_dict(state["model"])
         self.num_updates = state["num_updates"]
 

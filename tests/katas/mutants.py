@@ -58,7 +58,12 @@ def mutable_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
         if isinstance(node, ast.Raise | ast.JoinedStr):
             continue
         skipped = [node.annotation] if isinstance(node, ast.AnnAssign) else []
-        queue += [child for child in ast.iter_child_nodes(node) if child not in skipped]
+        queue += [child for child in ast.iter_child_nodes(node) if child not in skipped and not _is_strict(child)]
+
+
+def _is_strict(node: ast.AST) -> bool:
+    """`zip(…, strict=True)` guards the writer; no call that a spec may make tells it from False."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def changes(node: ast.AST) -> Iterator[tuple]:
@@ -82,7 +87,7 @@ def changes(node: ast.AST) -> Iterator[tuple]:
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Invert | ast.Not):
         yield setting(node, "op", ast.UAdd()) if isinstance(node.op, ast.USub) else doubled(node)
     elif isinstance(node, ast.Call):
-        for index in range(len(node.keywords)):
+        for index in [i for i, keyword in enumerate(node.keywords) if not _is_strict(keyword)]:
             yield setting(node, "keywords", node.keywords[:index] + node.keywords[index + 1 :])
     elif isinstance(node, ast.If | ast.IfExp | ast.While):
         yield setting(node, "test", ast.UnaryOp(ast.Not(), node.test))

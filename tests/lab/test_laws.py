@@ -94,11 +94,11 @@ def test_a_law_notices_the_code_that_breaks_it_and_names_it(law, wrong):
         law(wrong, X.clone())
 
 
-def test_the_device_law_leaves_code_alone_that_computes_on_the_processor_on_purpose():
-    def on_the_processor(x, weights=(1.0, 2.0, 3.0)):
+def test_the_device_law_leaves_code_alone_that_computes_on_the_cpu_on_purpose():
+    def on_the_cpu(x, weights=(1.0, 2.0, 3.0)):
         return (x.cpu() * torch.tensor(weights, dtype=x.dtype)).to(x)
 
-    laws.device_is_followed(on_the_processor, X.clone())
+    laws.device_is_followed(on_the_cpu, X.clone())
 
 
 def test_the_device_law_is_the_same_where_there_is_a_gpu(monkeypatch):

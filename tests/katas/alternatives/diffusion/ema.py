@@ -24,7 +24,8 @@ class EMA:
         d = self.decay_at(self.num_updates)
         theirs = dict(model.named_parameters())
         for name, parameter in self.model.named_parameters():
-            parameter.data = d * parameter.data + (1 - d) * theirs[name].data
+            mean = d * parameter.data + (1 - d) * theirs[name].data
+            parameter.data = mean if parameter.is_floating_point() else theirs[name].data.clone()
         buffers = dict(model.named_buffers())
         for name, buffer in self.model.named_buffers():
             buffer.data = buffers[name].data.clone()
@@ -35,12 +36,12 @@ class EMA:
             return [*of.parameters(), *of.buffers()]
 
         own = [tensor.data for tensor in tensors(model)]
-        for tensor, average in zip(tensors(model), tensors(self.model)):
+        for tensor, average in zip(tensors(model), tensors(self.model), strict=True):
             tensor.data = average.data.clone()
         try:
             yield
         finally:
-            for tensor, data in zip(tensors(model), own):
+            for tensor, data in zip(tensors(model), own, strict=True):
                 tensor.data = data
 
     def state_dict(self):
