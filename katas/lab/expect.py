@@ -3,6 +3,7 @@
 Arguments and results may be tensors, numbers, and lists, tuples or dictionaries of them.
 """
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -97,7 +98,7 @@ def expect_refused(name: str, call: Callable[[], object]) -> None:
     try:
         result = call()
     except ValueError as error:
-        if name in str(error):
+        if re.search(rf"\b{re.escape(name)}\b", str(error)):
             return
         raise AssertionError(f"the ValueError names the argument `{name}`\n  got       {error}") from error
     raise AssertionError(f"a wrong `{name}` raises a ValueError that names it\n  got       {show(result)}")

@@ -1,7 +1,7 @@
 """Sample metrics: how far apart two sets of samples are, as sets.
 
-No sample has a right answer of its own; what can be compared is the distribution. Distances between all
-pairs, kernels, or just mean and covariance in the features of a network.
+A generated sample has no right answer, but its distribution has. It is compared by the distances of all pairs, by a
+kernel, or by mean and covariance in the features of a network.
 """
 
 import torch
@@ -10,13 +10,11 @@ from torch import Tensor
 
 
 def energy_distance(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
-    """2 E|x - y| - E|x - x'| - E|y - y'|, with the Euclidean norm: for two distributions, 0 only if they are
-    equal.
+    """2 E|x - y| - E|x - x'| - E|y - y'| with the Euclidean norm. Of two distributions it is 0 only if they are equal.
 
-    The means run over all pairs, a sample with itself included (the V-statistic, which is biased): up to
-    rounding, the result is at least 0, and 0 for equal sets; one sample each gives 2 |x - y|. It is not the
-    square root of this, which some libraries (scipy) return. Raises a ValueError that names `x` or `y` if it
-    has no rows.
+    The means run over all pairs, and a sample is also paired with itself (the biased V-statistic). So the result is at
+    least 0 up to rounding, and 0 for equal sets. One sample each gives 2 |x - y|. Some libraries (scipy) return the
+    square root of this. `x` and `y` have at least 1 row.
 
     Source: Székely & Rizzo, Energy statistics: A class of statistics based on distances (2013).
     """
@@ -29,9 +27,9 @@ def mmd_rbf_biased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidt
 
         k(x, y) = exp(-|x - y|² / (2 bandwidth²))
 
-    The means run over all pairs, a sample with itself included: up to rounding, the result is at least 0, and
-    0 for equal sets; but on average it is above 0 for two sets from one distribution. Raises a ValueError
-    that names `bandwidth` if it is not positive, and `x` or `y` if it has no rows.
+    The means run over all pairs, and a sample is also paired with itself. So the result is at least 0 up to rounding,
+    and 0 for equal sets. For two sets from one distribution it is above 0 on average. `bandwidth` > 0; `x` and `y` have
+    at least 1 row.
 
     Source: Gretton et al., A Kernel Two-Sample Test (2012).
     """
@@ -41,12 +39,10 @@ def mmd_rbf_biased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidt
 
 
 def mmd_rbf_unbiased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float) -> Float[Tensor, ""]:
-    """The same, but a sample is never paired with itself within its own set; between the sets all pairs
-    count. So the average over many draws of two sets from one distribution is 0, and single values can be
-    negative.
+    """The same, but within a set no sample is paired with itself. Between the sets all pairs count.
 
-    Raises a ValueError that names `bandwidth` if it is not positive, and `x` or `y` if it has fewer than two
-    rows.
+    For two sets from one distribution the average over many draws is 0, so single values can be negative.
+    `bandwidth` > 0; `x` and `y` have at least 2 rows.
 
     Source: Gretton et al., A Kernel Two-Sample Test (2012).
     """
@@ -63,11 +59,10 @@ def frechet_distance(
 ) -> Float[Tensor, ""]:
     """|mean1 - mean2|² + trace(covariance1 + covariance2 - 2 (covariance1 covariance2)^(1/2)).
 
-    The squared Wasserstein-2 distance of two Gaussians; of the features of two sets of images, it is what FID
-    measures. Covariances are symmetric, and may be singular (fewer images than features): the result is right
-    there, too, and never NaN. It is 0 up to rounding for equal Gaussians. The result has the dtype of
-    the arguments, which should be float64: for singular covariances rounding costs up to the square root of the
-    dtype's precision, for each dimension.
+    The squared Wasserstein-2 distance of two Gaussians. FID is this distance of the features of two sets of images.
+    Covariances are symmetric. They may be singular (fewer images than features), and the result is right there as well.
+    The arguments should be float64. For singular covariances, rounding costs up to the square root of the precision of
+    the dtype per dimension.
 
     Source: Dowson & Landau, The Fréchet distance between multivariate normal distributions (1982); Heusel et
     al., GANs Trained by a Two Time-Scale Update Rule (arXiv 1706.08500).
