@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from katas.diffusion.ema import EMA
-from katas.diffusion.given.everything import Everything, settings, values
+from katas.diffusion.given.modules import Everything, settings, values
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS
 from katas.lab.strategies import normal, rng

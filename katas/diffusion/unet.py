@@ -1,7 +1,7 @@
 """The U-Net: from a noisy image and its timestep to a prediction of the same shape.
 
-Down to see the whole, up again to draw; what was seen on the way down is handed across at each size. Every
-block is told the timestep and the label.
+The way down sees the whole image, the way up draws the result. At every size the way down hands its result across to
+the way up. Every block is told the timestep and the label.
 """
 
 import math
@@ -23,10 +23,9 @@ class ResBlock(nn.Module):
         h = conv2(silu(norm2(h) * (1 + scale) + shift))
         result = shortcut(x) + h
 
-    `norm1` and `norm2` are `nn.GroupNorm(groups, ...)`, the convolutions keep height and width,
-    `embedding_layer` is an `nn.Linear` to 2 * out_channels, `shortcut` is the identity if the channels stay,
-    and a 1 x 1 convolution if not. The weight and bias of `conv2` start at 0, so that the block starts as its
-    shortcut.
+    `norm1` and `norm2` are `nn.GroupNorm(groups, ...)`. The convolutions keep height and width. `embedding_layer` is an
+    `nn.Linear` to 2 * out_channels. `shortcut` is the identity if the number of channels stays, else a 1 x 1
+    convolution. The weight and bias of `conv2` start at 0, so the block starts as its shortcut.
 
     Source: the residual block of Dhariwal & Nichol, Diffusion Models Beat GANs on Image Synthesis (arXiv
     2105.05233).
@@ -42,15 +41,13 @@ class ResBlock(nn.Module):
 class SelfAttention2d(nn.Module):
     """Self-attention over all places of the image, with a shortcut around it.
 
-    `norm` (an `nn.GroupNorm(groups, channels)`), then the 1 x 1 convolution `qkv` to 3 * channels: first the
-    queries, then the keys, then the values, each split into `heads` heads (kept as the attribute `heads`) of
-    channels / heads consecutive channels. For every head
+        q, k, v = qkv(norm(x))                              in this order, `channels` channels each
+        mixed = softmax(q · k / sqrt(channels / heads)) v   per head, softmax over the places of k
+        result = x + proj(mixed)
 
-        attention = softmax(queries · keys / sqrt(channels / heads)) over the places of the keys, times the
-        values
-
-    then the 1 x 1 convolution `proj`, and x is added. The weight and bias of `proj` start at 0, so that the
-    block starts as the identity. Raises a ValueError that names `heads` if it does not divide `channels`.
+    `norm` is an `nn.GroupNorm(groups, channels)`, `qkv` and `proj` are 1 x 1 convolutions. A head has channels /
+    heads consecutive channels of q, k and v. The attribute `heads` holds their number, which divides `channels`. The
+    weight and bias of `proj` start at 0, so the block starts as the identity.
 
     Source: Vaswani et al., Attention Is All You Need (arXiv 1706.03762).
     """
@@ -63,24 +60,19 @@ class SelfAttention2d(nn.Module):
 
 
 class UNet(nn.Module):
-    """A small U-Net for images of any height and width, conditioned on the timestep and, if asked, on a
-    label.
+    """A small U-Net for images of any height and width, conditioned on the timestep and, if asked, on a label.
 
-    `channels` has one entry a level, from the full size down; each level after the first works at half the
-    height and width of the one above, rounded up, so sizes need not be multiples of anything. A level has
-    `blocks` ResBlocks on the way down and as many on the way up; levels named in `attention_levels` (0 is
-    the full size) have a SelfAttention2d after each of them; in the middle, at the smallest size, are
-    ResBlock, SelfAttention2d, ResBlock. On the way up the first block of a level also sees what the last
-    one on the way down gave (after its attention, if it has one), as further channels. `heads` and `groups`
-    hold for every block and for the GroupNorm before the last convolution.
+    A level has `blocks` ResBlocks on the way down and as many on the way up, with `channels[level]` channels. Level 0
+    has the full size. Each further level halves height and width, rounded up. Levels in `attention_levels` have a
+    SelfAttention2d after each ResBlock. In the middle, at the smallest size, are ResBlock, SelfAttention2d, ResBlock.
+    The first block of a level on the way up also sees, as further channels, the last result of that level on the way
+    down. A GroupNorm, SiLU and the convolution `conv_out` come last. `heads` and `groups` hold for all blocks and
+    norms.
 
-    The embedding that every ResBlock is told is a network of two linear layers, with a nonlinearity between
-    them, on `timestep_embedding` of t, made in float32 or wider. With `num_classes` there is a table of
-    num_classes + 1 learnt embeddings, `label_embedding`, whose row for the label is added to it; the last
-    row, `null_label` = num_classes, stands for "no label" and is used where no labels are given. Without
-    `num_classes`, `null_label` is None, and labels are refused with a ValueError that names `labels`.
-
-    The weight and bias of the last convolution, `conv_out`, start at 0: an untrained network predicts 0.
+    Every ResBlock is told two linear layers, with a nonlinearity between them, of `timestep_embedding(t)`, which is
+    made in float32 or wider. With `num_classes` a row of the table `label_embedding` (num_classes + 1 rows) is added.
+    Its last row, `null_label` = num_classes, is used without labels. Without `num_classes`, `null_label` is None and
+    `labels` are refused. The weight and bias of `conv_out` start at 0, so an untrained network predicts 0.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), made small.
     """

@@ -90,6 +90,12 @@ def test_a_failure_is_short_and_says_the_law_the_input_and_the_place(toy):
     result.stdout.fnmatch_lines(["*pytest katas/toy/test_first.py::test_adding_two_and_three"])
 
 
+def test_a_changed_input_is_told_before_everything_else(toy):
+    toy.kata("first", WRONG_ADD.replace("return x + x", "raise AssertionError('double changes its input: …')"))
+    result = toy.pytest("katas/toy/test_first.py")
+    result.stdout.fnmatch_lines(["✘ doubling is adding twice", "✘ adding two and three", "next: make `doubling is*"])
+
+
 def test_a_longer_traceback_is_there_for_the_asking(toy):
     toy.kata("first", WRONG_ADD)
     result = toy.pytest("katas/toy/test_first.py", "--tb=long")

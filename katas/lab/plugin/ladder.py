@@ -36,7 +36,8 @@ class Ladder:
             self.todos[names].append(report.kata_todo)
         elif report.failed:
             self.counts[names]["failed"] += 1
-            self.failures[names].append(report.nodeid)
+            first = getattr(report, "kata_cause", False)
+            self.failures[names].insert(0 if first else len(self.failures[names]), report.nodeid)
         elif report.skipped:
             self.counts[names]["skipped"] += 1
             if isinstance(report.longrepr, (tuple, list)):  # an expected failure has something else
@@ -51,8 +52,11 @@ class Ladder:
             self.failures[names].append(report.nodeid)
 
     def pytest_sessionfinish(self, session):
-        """Remember the result of each whole spec, for `python -m katas`."""
+        """The cause is told first. The result of each whole spec is remembered, for `python -m katas`."""
         config = self.config
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        if reporter:
+            reporter.stats.get("failed", []).sort(key=lambda report: not getattr(report, "kata_cause", False))
         partial = config.getoption("-k") or config.getoption("-m") or any("::" in str(arg) for arg in config.args)
         own_code = not trees.installed() or not trees.installed().trees
         cache = getattr(config, "cache", None)

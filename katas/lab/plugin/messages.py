@@ -20,6 +20,8 @@ MACHINERY = re.compile(
     r"^ *\+.*(<(built-in method|bound method|function) |tensor\(|Parameter)|^ *Use -v to get|^assert \[\]$"
 )
 
+CHANGED_INPUT = "changes its input"  # of a failure that makes other laws break for no visible reason: it is told first
+
 
 class Place(NamedTuple):
     file: Path
@@ -229,7 +231,7 @@ def pytest_runtest_makereport(item, call):
             item.repr_failure = lambda excinfo: told  # pytest's own would take 30 ms, and be thrown away
     result = yield
     if result.failed and told is not None:
-        result.longrepr = told
+        result.longrepr, result.kata_cause = told, CHANGED_INPUT in told
         result.sections = [(name, cut(text, most=10)) for name, text in result.sections if text.strip()]
     if result.failed and todo is not None:
         result.kata_todo, result.sections = todo._asdict(), []

@@ -160,7 +160,7 @@ def pytest_collection_modifyitems(config, items):
     items[:] = sorted(kept, key=_learning_order)
 
 
-def _learning_order(item) -> tuple[int, int, bool]:
+def _learning_order(item) -> tuple[int, int]:
     """Specs run in the order of the ladder (so `-x` stops at the lowest rung); the sort keeps everything else."""
     names = catalog.kata_of_node(item.nodeid)
     if names is None or names[0] not in catalog.topics():

@@ -1,10 +1,53 @@
-"""A small model with something of everything, for whatever must treat all parts of a model alike."""
+"""What specs of modules look with: modules with drawn parameters, what passes through their blocks, and a small model
+with something of everything."""
 
 import copy
 import itertools
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+
+def fresh(kind: type[nn.Module], *args, **options) -> nn.Module:
+    """As it is made, in float64, the same every time. The global random state stays as it is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return kind(*args, **options).double()
+
+
+def drawn(kind: type[nn.Module], *args, scale: float = 0.3, **options) -> nn.Module:
+    """With every parameter drawn anew, those that start at 0 or 1 included."""
+    module, generator = fresh(kind, *args, **options), torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        parameter.data = scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return module
+
+
+class Visit(NamedTuple):
+    """One call of a block. `told` is its second argument, None if it has only one."""
+
+    kind: str
+    entering: Tensor
+    told: Tensor | None
+    leaving: Tensor
+
+
+def visits(net: nn.Module, kinds: tuple[type[nn.Module], ...], *args) -> list[Visit]:
+    """The calls of the blocks of these kinds in `net(*args)`, in order."""
+    seen, handles = [], []
+
+    def keep(module, args, named, out):
+        args = [argument.detach() for argument in (*args, *named.values())]
+        seen.append(Visit(type(module).__name__, args[0], args[1] if args[1:] else None, out.detach()))
+
+    for module in net.modules():
+        if isinstance(module, kinds):
+            handles.append(module.register_forward_hook(keep, with_kwargs=True))
+    net(*args)
+    for handle in handles:
+        handle.remove()
+    return seen
 
 
 class Everything(nn.Module):
