@@ -1,5 +1,3 @@
-"""Wrong matchers that real people write."""
-
 from tests.katas.mistakes import Mistake
 
 MISTAKES = [
