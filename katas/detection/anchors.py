@@ -1,7 +1,7 @@
 """Anchors: fixed boxes, tiled over the image, that a dense detector classifies and nudges.
 
-The detector's head gives one row of scores per anchor and knows nothing of geometry, so the *order* of the
-anchors is part of the contract: row k of the head's output speaks about anchor k.
+The head of the detector gives one row of scores per anchor and knows nothing of geometry. So the *order* of the anchors
+is part of the contract: row k of the head's output speaks about anchor k.
 """
 
 import math
@@ -15,10 +15,10 @@ from torch import Tensor
 def base_anchors(size: float, scales: Sequence[float], aspect_ratios: Sequence[float]) -> Float[Tensor, "A 4"]:
     """The len(aspect_ratios) * len(scales) anchor shapes of one level, as xyxy boxes centred at 0.
 
-    An aspect ratio is height / width. The anchor of scale s and ratio r has the area (size * s)**2 whatever r
-    is, so its width is size * s / sqrt(r) and its height size * s * sqrt(r). Coordinates are not rounded.
-    Order: ratio-major, i.e. all scales of the first ratio, then all scales of the second, ...
-    Returns float32 on the CPU.
+    An aspect ratio is height / width. The anchor of scale s and ratio r has
+        width = size * s / sqrt(r)    height = size * s * sqrt(r)
+    and the area (size * s)**2, whatever r is. Coordinates are not rounded.
+    Order: ratio-major (all scales of the first ratio, then all scales of the second, ...). Returns float32 on the CPU.
 
     >>> base_anchors(8, scales=[1], aspect_ratios=[4])  # a quarter as wide as it is high
     tensor([[-2., -8.,  2.,  8.]])
@@ -31,12 +31,10 @@ def grid_anchors(
 ) -> Float[Tensor, "num_anchors 4"]:
     """The A base anchors repeated at every cell of a feature map of `feature_size` = (height H, width W).
 
-    Cell (row i, column j) covers `stride` x `stride` pixels of the image; its anchors are centred in the
-    middle of them, at x = (j + 0.5) * stride, y = (i + 0.5) * stride. Anchors may stick out of the image and
-    are not clipped.
-    Order: rows, then columns within a row, then the base anchors within a cell, which is how a head's output
-    (H, W, A, ...) flattens; H * W * A rows in all. The dtype and the device are those of `base`; H, W or A may
-    be 0.
+    Cell (row i, column j) covers `stride` x `stride` pixels of the image. Its anchors are centred in the middle of
+    them, at x = (j + 0.5) * stride, y = (i + 0.5) * stride. Anchors that stick out of the image are not clipped.
+    Order: rows, then columns within a row, then the base anchors within a cell. A head's output (H, W, A, ...) flattens
+    in the same order. H, W or A may be 0.
     """
     raise NotImplementedError
 
@@ -51,10 +49,10 @@ def pyramid_anchors(
 ) -> list[Float[Tensor, "_ 4"]]:
     """The anchors of every level of a feature pyramid: one float32 tensor per level, in their order.
 
-    Level l has a feature map of feature_sizes[l] = (height, width) cells of strides[l] pixels, and the anchor
-    shapes base_anchors(sizes[l], scales, aspect_ratios). The defaults are RetinaNet's nine shapes: three
-    scales within an octave, so that sizes that double from level to level leave no gap.
-    Raises a ValueError that names `strides` or `sizes` if its length is not that of `feature_sizes`.
+    Level l has a feature map of feature_sizes[l] = (height, width) cells of strides[l] pixels, and the anchor shapes
+    base_anchors(sizes[l], scales, aspect_ratios). The defaults are RetinaNet's nine shapes. Three scales divide an
+    octave evenly, so that sizes that double from level to level leave no gap.
+    `strides` and `sizes` are as long as `feature_sizes`.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """

@@ -1,7 +1,7 @@
 """Focal loss: cross-entropy that turns away from what is already known.
 
-A dense detector sees a hundred thousand easy background anchors for every object. Each costs little, but
-together they drown the rest; the factor (1 - p_t)**gamma silences them.
+A dense detector sees a hundred thousand easy background anchors for every object. Each costs little, but together they
+drown the rest. The factor (1 - p_t)**gamma silences them.
 """
 
 import torch
@@ -24,12 +24,10 @@ def sigmoid_focal_loss(
         p_t = 1 - p,  alpha_t = 1 - alpha    where the target is 0
         loss = -alpha_t * (1 - p_t)**gamma * log(p_t)
 
-    gamma = 0 is binary cross-entropy weighted by alpha_t (half of it for alpha = 0.5). The loss and its
-    gradient with respect to the logits are finite for logits of any size and every gamma >= 0, and right there too: a
-    logit of -200 on a positive target costs alpha * 200 with slope -alpha, a logit of 200 costs nothing, also in
-    float32. (What float32 rounds away beside 1 may be lost: the 2e-9 that a logit of 20 costs at gamma = 0 may be 0.)
-    The targets take no gradient.
-    Raises a ValueError that names `alpha` if it is outside [0, 1], or `gamma` if it is negative, for empty inputs too.
+    gamma = 0 is binary cross-entropy, weighted by alpha_t. The formula holds, with a finite gradient, for logits of any
+    size and every gamma: a logit of -200 on a positive target costs alpha * 200 with slope -alpha, a logit of 200 costs
+    nothing, in float32 as well. (What float32 rounds away beside 1 may be lost: the 2e-9 of a logit of 20 may be 0.)
+    0 <= `alpha` <= 1 and `gamma` >= 0.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.
     """
@@ -45,8 +43,10 @@ def normalised_focal_loss(
 ) -> Float[Tensor, ""]:
     """The sum of `sigmoid_focal_loss` over all elements, divided by max(1, number of positive targets).
 
-    The mean would not do: almost every element is easy background, so the mean is small and hardly depends on
-    the objects. An input without positives still teaches background; an empty one costs 0.
+    The mean would not do: almost every element is easy background, so the mean is small and hardly depends on the
+    objects. An input without positives still teaches background. An empty one costs 0.
+    The sum and the count are in float32 at least, since a million elements are too many for float16. The quotient has
+    the dtype of the logits.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """

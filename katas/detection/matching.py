@@ -1,7 +1,7 @@
 """Matching: which anchor is responsible for which ground-truth box, and which anchors are background.
 
-Two rules: fixed IoU thresholds with a rescue for the truths that no anchor fits well (Faster R-CNN,
-RetinaNet), and ATSS, which derives a threshold for each truth from the anchors around it.
+Two rules: fixed IoU thresholds with a rescue for the truths that no anchor fits well (Faster R-CNN, RetinaNet), and
+ATSS, which derives a threshold for each truth from the anchors around it.
 """
 
 from collections.abc import Sequence
@@ -23,22 +23,20 @@ def match_anchors(
 ) -> Int64[Tensor, " N"]:
     """For every anchor: the index of its truth, -1 for background, or -2 for "between, do not count".
 
-    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n, in [0, 1]. An anchor's own truth is the
-    one with which it has the highest IoU, the lowest index among equals. With `best` that highest IoU,
+    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n, in [0, 1]. An anchor's own truth is the one with
+    the highest IoU, the lowest index among equals. With `best` that IoU,
         best >= fg_iou_thresh                  the anchor is matched to its own truth,
         bg_iou_thresh <= best < fg_iou_thresh  -2,
         best < bg_iou_thresh                   -1.
-    With `allow_low_quality_matches`, every truth then claims its best anchors, however low their IoU: all the
-    anchors that tie exactly for that truth's highest IoU. A claim stands above the thresholds and above the
-    anchor's own truth: a claimed anchor is matched to the truth that claims it. Among several claims on one
-    anchor the highest IoU wins, the lowest index among equals (the others may then be left without an
-    anchor). A truth that overlaps no anchor, i.e. whose highest IoU is 0, claims nothing.
+    With `allow_low_quality_matches`, every truth then claims its best anchors, however low their IoU: all that tie
+    exactly for its highest IoU. A truth that overlaps no anchor claims nothing. A claimed anchor is matched to the
+    truth that claims it, whatever the thresholds and its own truth say. Among several claims on one anchor the highest
+    IoU wins, the lowest index among equals.
 
-    Without truths (M = 0) every anchor is background. Raises a ValueError that names `bg_iou_thresh` if it is
-    above `fg_iou_thresh`, with truths or without.
+    Without truths (M = 0) every anchor is background. `bg_iou_thresh` <= `fg_iou_thresh`.
 
-    Source: Ren et al., Faster R-CNN (arXiv 1506.01497), which leaves open whose a claimed anchor is.
-    (torchvision gives it to its own truth; the truth that asked for it may then have no anchor at all.)
+    Source: Ren et al., Faster R-CNN (arXiv 1506.01497), which leaves open whose a claimed anchor is. (torchvision gives
+    it to its own truth. The truth that claimed it may then have no anchor.)
     """
     raise NotImplementedError
 
@@ -54,18 +52,17 @@ def atss_match(
     """For every anchor the index of its truth, or -1 for background, by Adaptive Training Sample Selection.
 
     The N anchors lie level after level, num_anchors_per_level[l] of them on level l. For each truth:
-    1. Its candidates are, from every level, the `top_k` anchors (all, if the level has fewer) whose centres
-       are nearest to the truth's centre in Euclidean distance; the lower index among equals.
-    2. Its threshold is the mean plus the standard deviation of the candidates' IoUs with it (over all levels
-       together; the sample standard deviation, divided by C - 1; 0 for a single candidate).
+    1. Its candidates are, from every level, the `top_k` anchors (all, if the level has fewer) whose centres are nearest
+       to the truth's centre in Euclidean distance, the lower index among equals.
+    2. Its threshold is the mean plus the standard deviation of the IoUs of all its candidates, those of IoU 0 included
+       (the sample standard deviation, divided by C - 1; 0 for a single candidate).
     3. It claims the candidates with IoU >= threshold whose centre lies strictly inside the truth.
-    An anchor claimed by several truths goes to the one with the highest IoU, the lowest index among equals.
-    All other anchors are background; there is no -2 here. Without truths every anchor is background.
+    An anchor claimed by several truths goes to the one with the highest IoU, the lowest index among equals. All other
+    anchors are background; there is no -2 here.
 
-    Raises a ValueError that names `num_anchors_per_level` if they do not add up to N, or `top_k` if it is
-    below 1, with truths or without.
+    The entries of `num_anchors_per_level` add up to N. `top_k` >= 1.
 
-    Source: Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection (arXiv 1912.02424);
-    the sample standard deviation is that of the authors' code.
+    Source: Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection (arXiv 1912.02424). The sample
+    standard deviation is that of the authors' code.
     """
     raise NotImplementedError

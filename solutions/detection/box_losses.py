@@ -13,15 +13,14 @@ def smooth_l1_loss(
         loss = 0.5 * d**2 / beta    where |d| < beta     (a parabola: the gradient fades near the target)
                |d| - 0.5 * beta     elsewhere            (a line: an outlier pulls no harder)
 
-    beta is where the two meet, with equal value and slope; beta = 0 is the L1 loss |d|. Values and gradients
-    are finite for beta = 0 and for every beta > 0 that is a normal number of the dtype (in float32 1e-300 is 0, and
-    1 / 1e-40 infinite). Raises a ValueError that names `beta` if it is negative, for empty inputs too.
+    beta is where the two meet, with equal value and slope. beta = 0 is the L1 loss |d|. Values and gradients are finite
+    for `beta` >= 0, as long as a beta above 0 is a normal number of the dtype (in float32 1e-300 is 0).
 
     Source: Girshick, Fast R-CNN (arXiv 1504.08083), which has beta = 1.
     """
     if not beta >= 0:
         raise ValueError(f"beta must not be negative, got {beta}")
-    distance = (pred - target).abs()
+    distance = (pred - target.detach()).abs()
     if beta == 0:  # torch.where would differentiate d**2 / 0 too, though it is not taken: 0 / 0 is NaN
         return distance
     return torch.where(distance < beta, 0.5 * distance**2 / beta, distance - 0.5 * beta)
@@ -37,17 +36,19 @@ def giou_loss(boxes1: Float[Tensor, "N 4"], boxes2: Float[Tensor, "N 4"]) -> Flo
 
         GIoU = intersection / union - (hull - union) / hull
 
-    in areas, where the hull is the smallest box that encloses both. Unlike 1 - IoU it still has a slope when
-    the boxes do not overlap: they are pulled together. The loss does not depend on the unit of length. A
-    fraction whose denominator is 0 counts as 0: two boxes without area cost 1 if their hull has no area
-    either. Values and gradients are finite for boxes of any usual size with x1 <= x2 and y1 <= y2, also of zero
-    width or height.
+    in areas, where the hull is the smallest box that encloses both. Unlike 1 - IoU it has a slope when the boxes do not
+    overlap: they are pulled together. The loss does not depend on the unit of length. A fraction whose denominator is 0
+    counts as 0: two boxes without area cost 1 if their hull has no area. Both boxes take a gradient. It is finite for
+    x1 <= x2 and y1 <= y2, zero width or height included. Areas are in float32 at least, since float16 ends at 65504.
+    The loss has the dtype of the boxes.
 
     Source: Rezatofighi et al., Generalized Intersection over Union (arXiv 1902.09630).
     """
-    lower1, upper1 = boxes1.split(2, dim=1)
-    lower2, upper2 = boxes2.split(2, dim=1)
+    wide = torch.promote_types(boxes1.dtype, torch.float32)
+    lower1, upper1 = boxes1.to(wide).split(2, dim=1)
+    lower2, upper2 = boxes2.to(wide).split(2, dim=1)
     intersection = (torch.minimum(upper1, upper2) - torch.maximum(lower1, lower2)).clamp(min=0).prod(dim=1)
     union = (upper1 - lower1).prod(dim=1) + (upper2 - lower2).prod(dim=1) - intersection
     hull = (torch.maximum(upper1, upper2) - torch.minimum(lower1, lower2)).prod(dim=1)
-    return 1 - _ratio(intersection, union) + _ratio(hull - union, hull)
+    loss = 1 - _ratio(intersection, union) + _ratio(hull - union, hull)
+    return loss.to(boxes1.dtype)

@@ -30,5 +30,5 @@ def normalised_focal_loss(
     alpha: float = 0.25,
     gamma: float = 2.0,
 ) -> Float[Tensor, ""]:
-    total = sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma).sum()
-    return total / max(1, int((targets == 1).sum()))
+    losses = sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma)
+    return (losses.double().sum() / max(1, int((targets == 1).sum()))).to(logits.dtype)

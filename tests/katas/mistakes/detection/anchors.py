@@ -1,59 +1,57 @@
-"""Wrong anchors that real people write."""
-
 from tests.katas.mistakes import Mistake
 
 MISTAKES = [
-    Mistake("ratio_is_width_over_height", "test_an_aspect_ratio_is_height_over_width",
+    Mistake("ratio_is_width_over_height", "test_shapes_by_hand",
             why="An aspect ratio is height / width here, as in torchvision: inverted, tall objects get wide anchors.",
             find="(0.5 * size * scale / math.sqrt(ratio), 0.5 * size * scale * math.sqrt(ratio))",
             replace="(0.5 * size * scale * math.sqrt(ratio), 0.5 * size * scale / math.sqrt(ratio))"),
-    Mistake("area_grows_with_the_ratio", "test_area_depends_on_the_scale_and_shape_on_the_ratio",
+    Mistake("area_grows_with_the_ratio", "test_shapes_by_hand",
             why="The ratio changes the shape at equal area; scaling only the height makes tall anchors larger too.",
             find="(0.5 * size * scale / math.sqrt(ratio), 0.5 * size * scale * math.sqrt(ratio))",
             replace="(0.5 * size * scale, 0.5 * size * scale * ratio)"),
-    Mistake("ratio_without_the_square_root", "test_area_depends_on_the_scale_and_shape_on_the_ratio",
+    Mistake("ratio_without_the_square_root", "test_shapes_by_hand",
             why="Dividing the width and multiplying the height by the ratio makes height / width the ratio squared.",
             find="(0.5 * size * scale / math.sqrt(ratio), 0.5 * size * scale * math.sqrt(ratio))",
             replace="(0.5 * size * scale / ratio, 0.5 * size * scale * ratio)"),
-    Mistake("full_sizes_taken_for_half_sizes", "test_an_aspect_ratio_is_height_over_width",
+    Mistake("full_sizes_taken_for_half_sizes", "test_shapes_by_hand",
             why="A box centred at 0 reaches half its width to either side; the full width doubles it.",
             find="(0.5 * size * scale / math.sqrt(ratio), 0.5 * size * scale * math.sqrt(ratio))",
             replace="(size * scale / math.sqrt(ratio), size * scale * math.sqrt(ratio))"),
-    Mistake("shapes_rounded", "test_shapes_are_not_rounded",
+    Mistake("shapes_rounded", "test_shapes_by_hand",
             why="torchvision rounds its base anchors; small ones then differ from the size and ratio asked for.",
             find="dtype=torch.float32).reshape(-1, 4)",
             replace="dtype=torch.float32).reshape(-1, 4).round()"),
-    Mistake("scales_before_ratios", "test_all_scales_of_the_first_ratio_come_first",
+    Mistake("scales_before_ratios", "test_shapes_by_hand",
             why="The order is ratio-major; with another one, a trained head's outputs belong to other shapes.",
             find="        for ratio in aspect_ratios\n"
                  "        for scale in scales\n",
             replace="        for scale in scales\n"
                     "        for ratio in aspect_ratios\n"),
-    Mistake("centred_on_the_cell_corner", "test_anchors_are_centred_in_the_middle_of_their_cells",
+    Mistake("centred_on_the_cell_corner", "test_a_grid_by_hand",
             why="Cell j covers pixels j * stride to (j + 1) * stride, so its middle is at (j + 0.5) * stride.",
             find="device=base.device) + 0.5) * stride",
             replace="device=base.device)) * stride"),
-    Mistake("half_a_pixel_instead_of_half_a_cell", "test_anchors_are_centred_in_the_middle_of_their_cells",
+    Mistake("half_a_pixel_instead_of_half_a_cell", "test_a_grid_by_hand",
             why="The offset of the centre is half a cell, stride / 2 pixels, not half a pixel.",
             find="device=base.device) + 0.5) * stride",
             replace="device=base.device) * stride + 0.5)"),
-    Mistake("x_and_y_swapped", "test_anchors_are_centred_in_the_middle_of_their_cells",
+    Mistake("x_and_y_swapped", "test_a_grid_by_hand",
             why="Boxes are (x, y, x, y), but the indices of a feature map are (row, column), i.e. (y, x).",
             find="torch.stack((x, y, x, y), dim=-1)",
             replace="torch.stack((y, x, y, x), dim=-1)"),
-    Mistake("feature_size_taken_for_width_height", "test_anchors_are_centred_in_the_middle_of_their_cells",
+    Mistake("feature_size_taken_for_width_height", "test_a_grid_by_hand",
             why="feature_size is (height, width), like a tensor's shape; on square maps nobody notices.",
             find="    y, x = ((torch.arange",
             replace="    x, y = ((torch.arange"),
-    Mistake("column_after_column", "test_rows_then_columns_then_shapes",
+    Mistake("column_after_column", "test_a_grid_by_hand",
             why="A head's output flattens row by row; going down the columns gives every score the wrong anchor.",
             find='indexing="ij"',
             replace='indexing="xy"'),
-    Mistake("shape_after_shape", "test_rows_then_columns_then_shapes",
+    Mistake("shape_after_shape", "test_a_grid_by_hand",
             why="All shapes of a cell lie next to each other; a whole grid per shape is the order of another head.",
             find="return (centers + base).reshape(-1, 4)",
             replace="return (centers + base).transpose(0, 1).reshape(-1, 4)"),
-    Mistake("dtype_from_the_default", "test_standing_laws",
+    Mistake("dtype_from_the_default", "test_a_grid_agrees_with_the_definition",
             why="An integer range plus 0.5 takes the default dtype, which need not be that of the base anchors.",
             find="torch.arange(cells, dtype=base.dtype, device=base.device) + 0.5",
             replace="torch.arange(cells, device=base.device) + 0.5"),
@@ -61,11 +59,6 @@ MISTAKES = [
             why="float32 is promised, whatever the default dtype of the program is.",
             find="torch.tensor(corners, dtype=torch.float32)",
             replace="torch.tensor(corners)"),
-    Mistake("the_same_tensor_given_out_twice", "test_every_call_gives_anchors_of_its_own",
-            why="A cache must give copies: whoever moves its anchors in place moves them for all later calls.",
-            find="    return torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)",
-            replace="    anchors = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)\n"
-                    "    return base_anchors.__dict__.setdefault(str(corners), anchors)"),
     Mistake("only_long_lists_refused", "test_a_list_of_the_wrong_length_is_refused",
             why="A missing stride or size leaves a level without anchors, and zip says nothing.",
             find="if len(values) != len(feature_sizes):",
@@ -85,8 +78,10 @@ MISTAKES = [
 ]
 
 EQUIVALENT = {
-    "base_anchors: torch.tensor(corners, dtype=torch.float32) → torch.tensor(corners)":
-        "float32 is the default",
     "grid_anchors: torch.meshgrid(y, x, indexing='ij') → torch.meshgrid(y, x)":
         "'ij' is the default (with a warning)",
+    "pyramid_anchors: zip(feature_sizes, strides, sizes, strict=True) → zip(feature_sizes, strides, sizes)":
+        "other lengths were refused before",
+    "pyramid_anchors: zip(feature_sizes, strides, sizes, strict=True) → zip(feature_sizes, strides, sizes, strict=False)":
+        "other lengths were refused before",
 }

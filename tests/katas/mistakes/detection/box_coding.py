@@ -1,5 +1,3 @@
-"""Wrong box coders that real people write."""
-
 from tests.katas.mistakes import Mistake
 
 MISTAKES = [
