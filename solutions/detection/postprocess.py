@@ -1,4 +1,4 @@
-"""From the head's raw numbers to detections: score, select, decode, clean up, suppress, limit."""
+"""From the raw output of the head to detections: score, select, decode, clip, suppress, limit."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from .nms import batched_nms
 
 
 class Detections(NamedTuple):
-    """What was found in one image, by falling score: boxes (K, 4) xyxy, scores (K,), labels (K,) int64."""
+    """The detections in one image, by falling score: boxes (D, 4) xyxy, scores (D,), labels (D,) int64."""
 
     boxes: Tensor
     scores: Tensor
@@ -31,29 +31,27 @@ def postprocess_detections(
     detections_per_image: int = 100,
     min_size: float = 0.01,
 ) -> Detections:
-    """The detections of one image, from the outputs of a RetinaNet head on it.
+    """The detections in one image, from the outputs of a RetinaNet head for it.
 
-    The three lists have one entry a pyramid level; row n of a level's entries belongs to its anchor n. K classes, each
-    scored independently by the sigmoid of its logit: one anchor may yield several classes, and each pair of anchor
-    and class is a candidate of its own, with the label k = 0 ... K-1 and the anchor's decoded box. In this order:
+    The three lists have one entry per pyramid level. Row n of each entry belongs to anchor n of that level. Each
+    pair of an anchor and a class k = 0 … K-1 is a candidate. Its score is the sigmoid of its logit, its label is k.
+    In this order:
 
-    1. keep the candidates with a score greater than `score_thresh` (equal is not enough);
-    2. on each level by itself, keep the `topk_per_level` candidates with the highest scores;
-    3. decode their boxes against their anchors (`decode_boxes` with its default weights and clamp);
-    4. clip the boxes to the image, of `image_size` (height, width);
-    5. drop the boxes of which a side is now shorter than `min_size`;
-    6. suppress within each class, all levels together: IoU greater than `nms_thresh` (`batched_nms`);
-    7. keep the `detections_per_image` with the highest scores, by falling score.
+    1. keep the candidates with a score greater than `score_thresh`;
+    2. per level, keep the `topk_per_level` candidates with the highest scores;
+    3. decode their boxes (`decode_boxes` with its defaults);
+    4. clip the boxes to `image_size`, which is (height, width);
+    5. drop each box with a side shorter than `min_size`;
+    6. suppress within each class, all levels together (`batched_nms` with `nms_thresh`);
+    7. keep the `detections_per_image` candidates with the highest scores, by falling score.
 
-    Which of several candidates with equal scores come first, or survive a limit, is not promised. A level may have
-    no anchors. Nothing found gives a (0, 4), a (0,) and a (0,) tensor. Boxes and scores have the dtype of the input,
-    labels are int64.
+    Candidates with equal scores come in any order. A level may have no anchors, and a head no classes.
     """
     levels = [
         _candidates(*level, image_size, score_thresh=score_thresh, topk=topk_per_level, min_size=min_size)
-        for level in zip(cls_logits, box_deltas, anchors)
+        for level in zip(cls_logits, box_deltas, anchors, strict=True)
     ]
-    boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels))
+    boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
     keep = batched_nms(boxes, scores, labels, nms_thresh)[:detections_per_image]
     return Detections(boxes[keep], scores[keep], labels[keep])
 

@@ -25,7 +25,7 @@ def postprocess_detections(
     min_size=0.01,
 ):
     probabilities = torch.sigmoid(torch.cat(cls_logits))
-    level = torch.cat([torch.full_like(rows[:, 0], n) for n, rows in enumerate(cls_logits)])
+    level = torch.cat([rows.new_full((len(rows),), n, dtype=torch.long) for n, rows in enumerate(cls_logits)])
     row, label = torch.nonzero(probabilities > score_thresh, as_tuple=True)
     score = probabilities[row, label]
     order = torch.argsort(score, descending=True)
@@ -38,10 +38,11 @@ def postprocess_detections(
     boxes = torchvision.ops.clip_boxes_to_image(boxes, image_size)
     large = torchvision.ops.remove_small_boxes(boxes, min_size)
     boxes, score, label = boxes[large], score[large], label[large]
+    wide = torch.promote_types(score.dtype, torch.float32)
     survivors = [torch.zeros(0, dtype=torch.long, device=score.device)]
     for k in range(probabilities.shape[1]):
         mine = torch.nonzero(label == k).flatten()
-        survivors.append(mine[torchvision.ops.nms(boxes[mine], score[mine], nms_thresh)])
+        survivors.append(mine[torchvision.ops.nms(boxes[mine].to(wide), score[mine].to(wide), nms_thresh)])
     final = torch.cat(survivors).sort().values[:detections_per_image]
     return Detections(boxes[final], score[final], label[final])
 
