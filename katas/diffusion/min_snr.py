@@ -1,9 +1,9 @@
 """Min-SNR weights: no timestep may dominate.
 
-The three kinds of prediction differ by a factor that depends on the timestep alone: the squared error of the
-clean sample, times the SNR, is that of the noise, and times SNR + 1 that of the velocity. Cutting the SNR at
-gamma balances easy and hard timesteps, and with these weights it is the same objective for all three. An SNR
-of 0 and an infinite one have their weights, too: what the formulas tend to.
+The three kinds of prediction differ by a factor that depends on the timestep alone. The squared error of the clean
+sample times the SNR is that of the noise, and times SNR + 1 it is that of the velocity. Cutting the SNR at gamma
+balances easy and hard timesteps. With these weights the objective is the same for all three. An SNR of 0 and an
+infinite SNR get the weights that the formulas tend to.
 """
 
 import torch
@@ -14,8 +14,7 @@ from torch import Tensor
 def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
     """For a network that predicts the noise: min(snr, gamma) / snr.
 
-    It is 1 where the SNR is at most gamma, an SNR of 0 included. Raises a ValueError that names `gamma` if it
-    is not positive.
+    It is 1 where the SNR is at most gamma, an SNR of 0 included. `gamma` > 0.
 
     Source: Hang et al., Efficient Diffusion Training via Min-SNR Weighting Strategy (arXiv 2303.09556).
     """
@@ -23,16 +22,10 @@ def min_snr_noise_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float
 
 
 def min_snr_x_start_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the clean sample: min(snr, gamma).
-
-    Raises a ValueError that names `gamma` if it is not positive.
-    """
+    """For a network that predicts the clean sample: min(snr, gamma). `gamma` > 0."""
     raise NotImplementedError
 
 
 def min_snr_v_weight(snr: Float[Tensor, " T"], *, gamma: float = 5) -> Float[Tensor, " T"]:
-    """For a network that predicts the velocity: min(snr, gamma) / (snr + 1).
-
-    Raises a ValueError that names `gamma` if it is not positive.
-    """
+    """For a network that predicts the velocity: min(snr, gamma) / (snr + 1). `gamma` > 0."""
     raise NotImplementedError

@@ -1,6 +1,6 @@
 """The objective: make a noisy sample, ask the network what was added, compare.
 
-One random timestep for each sample of the batch, over the whole range; one mean squared error.
+Each sample of the batch gets one random timestep from the whole range. The error is one mean square per sample.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from .forward_process import extract, q_sample
 def sample_timesteps(
     batch_size: int, num_timesteps: int, *, generator: torch.Generator
 ) -> Int64[Tensor, " {batch_size}"]:
-    """One timestep for each sample, independent and uniform on 0 ... num_timesteps - 1, both ends included.
+    """One timestep per sample, independent and uniform on 0 ... num_timesteps - 1, both ends included.
 
-    All randomness comes from `generator`, which is used up as it goes; the result is on its device.
+    The result is on the device of `generator`.
     """
     raise NotImplementedError
 
@@ -52,8 +52,6 @@ def v_target(
 
         v = sqrt(alphas_cumprod[t]) * noise - sqrt(1 - alphas_cumprod[t]) * x_start
 
-    in the dtype of `x_start`; both factors are computed in the dtype of `alphas_cumprod` and cast afterwards.
-
     Source: Salimans & Ho, Progressive Distillation for Fast Sampling of Diffusion Models (arXiv 2202.00512).
     """
     raise NotImplementedError
@@ -69,17 +67,14 @@ def diffusion_loss(
     target: Callable[..., Tensor] = noise_target,
     weights: Float[Tensor, " T"] | None = None,
 ) -> Float[Tensor, " B"]:
-    """The loss of every sample: the squared error of `model(x_t, t)`, averaged over the elements of the
-    sample.
+    """The loss of each sample: the squared error of `model(x_t, t)`, averaged over the elements of the sample.
 
-    x_t is `q_sample` of the clean samples with this noise; the model is called once, with the whole batch.
-    What it should answer is `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or
-    any function of four arguments, called by place. With `weights`, one number a timestep, the loss of a sample is
-    multiplied by the weight of its t. The loss has the dtype of `x_start`, whatever that of `alphas_cumprod`,
-    of `weights`, and of what model and target answer; its mean over the batch is what is trained on. Gradients
-    flow to the model. Raises a ValueError that names `model` if its answer has another shape than the samples: it
-    would broadcast.
+    x_t is `q_sample` of the clean samples. The model is called once, with the whole batch. It should answer
+    `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or any function of four
+    arguments, called by place. With `weights`, one number per timestep, the loss of a sample is multiplied by the
+    weight of its t. The loss has the dtype of `x_start`, whatever the model and the target answer. Training
+    minimises its mean. A `model` that answers in another shape than the samples is refused: it would broadcast.
 
-    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), the simplified objective.
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 14.
     """
     raise NotImplementedError

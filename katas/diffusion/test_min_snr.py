@@ -1,7 +1,8 @@
-"""min_snr: the weight of every timestep, for each of the three things that a network may predict.
+"""min_snr: the weight of each timestep, for each of the three things that a network may predict.
 
-The signal-to-noise ratio is cut at gamma, and divided by what the squared error of this kind of prediction is more than
-that of the clean sample. Pure noise (an SNR of 0) has a weight, too. Out of scope: computing the SNR, other weightings.
+The definition is a case distinction on Python floats: the signal-to-noise ratio (SNR) is cut at gamma, then divided by
+the factor between the squared error of this prediction and that of the clean sample. Pure noise (an SNR of 0) and no
+noise at all (an infinite one) have weights as well. Out of scope: computing the SNR, other weightings.
 """
 
 import math
@@ -12,123 +13,102 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katas.diffusion.min_snr import min_snr_noise_weight, min_snr_v_weight, min_snr_x_start_weight
-from katas.lab.expect import expect_close
+from katas.lab.expect import expect_close, expect_refused
 from katas.lab.laws import STANDING_LAWS
 from katas.lab.strategies import tensors
 
-WEIGHTS = [min_snr_noise_weight, min_snr_x_start_weight, min_snr_v_weight]
+NOISE, X_START, V = min_snr_noise_weight, min_snr_x_start_weight, min_snr_v_weight
+every_weight = pytest.mark.parametrize("weight", [NOISE, X_START, V])
+gammas = st.sampled_from([5, 1, 0.5, 2.25, 20, 1e-3, 1e6])
 
-ratios = tensors(st.integers(0, 6), low=1 / 1024, high=12)
-gammas = st.sampled_from([5, 1, 0.5, 2.25, 20])
+
+# --- the definition ---------------------------------------------------------------------------------------------------
 
 
-def weights_by_definition(snr, gamma):
-    """(noise, clean sample, velocity) of one timestep."""
+def weight_of(weight, snr, gamma):
     cut = snr if snr < gamma else gamma
-    return cut / snr, cut, cut / (snr + 1)
+    return {NOISE: cut / snr, X_START: cut, V: cut / (snr + 1)}[weight]
 
 
-# --- worked examples ------------------------------------------------------------------------------------------------
+# --- worked examples --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "weight, expected",
-    [
-        (min_snr_noise_weight, [1, 1, 1 / 2, 1 / 20]),  # as they are; 5 / 10, 5 / 100
-        (min_snr_x_start_weight, [0.25, 4, 5, 5]),
-        (min_snr_v_weight, [0.25 / 1.25, 4 / 5, 5 / 11, 5 / 101]),
-    ],
-)
-def test_the_ratio_is_cut_at_5(weight, expected):
+@pytest.mark.parametrize("weight, expected", [
+    (NOISE, [1, 1, 1 / 2, 1 / 20]),  # 0.25 / 0.25, 4 / 4, 5 / 10, 5 / 100
+    (X_START, [0.25, 4, 5, 5]),
+    (V, [0.25 / 1.25, 4 / 5, 5 / 11, 5 / 101]),
+])  # fmt: skip
+def test_the_ratio_is_cut_at_5_by_default(weight, expected):
     snr = torch.tensor([0.25, 4, 10, 100], dtype=torch.float64)
-    expect_close(weight(snr), expected, "gamma is 5 unless told otherwise")
+    expect_close(weight(snr=snr), expected, "min(snr, 5), over snr for the noise, over snr + 1 for the velocity")
 
 
-@pytest.mark.parametrize(
-    "weight, expected",
-    [(min_snr_noise_weight, [1, 0.5]), (min_snr_x_start_weight, [1, 2]), (min_snr_v_weight, [1 / 2, 2 / 5])],
-)
+@pytest.mark.parametrize("weight, expected", [(NOISE, [1, 0.5]), (X_START, [1, 2]), (V, [1 / 2, 2 / 5])])
 def test_another_gamma_cuts_elsewhere(weight, expected):
-    expect_close(weight(torch.tensor([1.0, 4.0]).double(), gamma=2), expected, "gamma = 2 leaves 1 and cuts 4")
+    snr = torch.tensor([1, 4], dtype=torch.float64)
+    expect_close(weight(snr, gamma=2), expected, "gamma = 2 leaves 1 and cuts 4")
 
 
-# --- laws -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("weight, expected", [(NOISE, [1, 0]), (X_START, [0, 5]), (V, [0, 0])])
+def test_both_ends_have_a_weight(weight, expected, dtype):
+    # An alphas_cumprod that is rounded to 1 has an infinite SNR: min is gamma, and gamma / inf is 0.
+    got = weight(torch.tensor([0, math.inf], dtype=dtype))
+    law = "SNR 0 lies below gamma, SNR inf above: no 0 / 0, no inf / inf"
+    expect_close(got, torch.tensor(expected, dtype=dtype), law)
+
+
+# --- agreement with the definition ------------------------------------------------------------------------------------
+
+
+@every_weight
+@given(tensors(st.integers(1, 6), low=1 / 1024, high=12), gammas)
+def test_weights_agree_with_the_definition(weight, snr, gamma):
+    snr = torch.cat([1e-6 * snr, snr, 1e6 * snr])
+    expected = [weight_of(weight, ratio, gamma) for ratio in snr.tolist()]
+    law = "min(snr, gamma), over snr for the noise and over snr + 1 for the velocity, however small or large"
+    # 1 - 1 / (snr + 1) is a way to the signal's share, and has seven digits at an SNR of 1e-9
+    expect_close(weight(snr, gamma=gamma), expected, law, rtol=1e-6, atol=0)
+
+
+@every_weight
+@given(gammas)
+def test_at_gamma_itself_both_sides_meet(weight, gamma):
+    got = weight(torch.tensor([float(gamma)], dtype=torch.float64), gamma=gamma)
+    expect_close(got, [weight_of(weight, gamma, gamma)], "cut or not, the weight is the same there")
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------
 
 
 @given(tensors(st.integers(1, 6), low=1 / 1024, high=1023 / 1024), st.floats(0.1, 3), gammas)
 def test_all_three_are_the_same_objective(left, error, gamma):
-    # What an error of the clean sample makes of the noise and of the velocity, for the same x_t
-    signal, sigma = left.sqrt(), (1 - left).sqrt()
+    # what an error of the clean sample makes of the noise and of the velocity, for the same x_t
+    signal, sigma, snr = left.sqrt(), (1 - left).sqrt(), left / (1 - left)
     noise_error = signal * error / sigma
     v_error = signal * noise_error + sigma * error
-    snr = left / (1 - left)
-    expected = min_snr_x_start_weight(snr, gamma=gamma) * error**2
-    of_noise = min_snr_noise_weight(snr, gamma=gamma) * noise_error**2
-    of_v = min_snr_v_weight(snr, gamma=gamma) * v_error**2
-    expect_close((of_noise, of_v), (expected, expected), "the same network costs the same, whatever it is asked for")
+    got = NOISE(snr, gamma=gamma) * noise_error**2, V(snr, gamma=gamma) * v_error**2
+    expected = torch.tensor([min(ratio, gamma) for ratio in snr.tolist()], dtype=torch.float64) * error**2
+    expect_close(got, (expected, expected), "the same network costs the same, whatever it is asked for")
 
 
-@given(ratios)
+@given(tensors(st.integers(1, 6), low=1 / 1024, high=12))
 def test_with_a_huge_gamma_nothing_is_cut(snr):
-    got = tuple(weight(snr, gamma=1e6) for weight in WEIGHTS)
+    got = tuple(weight(snr, gamma=1e9) for weight in (NOISE, X_START, V))
     expected = (torch.ones_like(snr), snr, snr / (1 + snr))
     expect_close(got, expected, "1 for the noise, the SNR for the clean sample, the signal's share for the velocity")
 
 
-# --- agreement ------------------------------------------------------------------------------------------------------
+# --- promises of all katas --------------------------------------------------------------------------------------------
 
 
-@given(ratios, gammas)
-def test_weights_agree_with_the_definition(snr, gamma):
-    rows = [weights_by_definition(ratio, gamma) for ratio in snr.tolist()]
-    expected = tuple(torch.tensor([row[i] for row in rows], dtype=torch.float64) for i in range(3))
-    got = tuple(weight(snr, gamma=gamma) for weight in WEIGHTS)
-    expect_close(got, expected, "min(snr, gamma), over snr for the noise and over snr + 1 for the velocity")
-
-
-@given(gammas)
-def test_at_gamma_itself_both_sides_meet(gamma):
-    got = tuple(weight(torch.tensor([float(gamma)], dtype=torch.float64), gamma=gamma) for weight in WEIGHTS)
-    expect_close(got, ([1], [gamma], [gamma / (gamma + 1)]), "cut or not, it is the same there")
-
-
-# --- edges ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_pure_noise_has_a_weight(dtype):
-    got = tuple(weight(torch.zeros(2, dtype=dtype)) for weight in WEIGHTS)
-    expect_close(got, ([1, 1], [0, 0], [0, 0]), "an SNR of 0 lies below gamma, and 0 / 0 must not come out")
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_no_noise_at_all_has_a_weight(dtype):
-    # alphas_cumprod rounded to 1, as float32 does it, has an infinite SNR: min is gamma, and gamma / inf is 0
-    got = tuple(weight(torch.tensor([math.inf], dtype=dtype)) for weight in WEIGHTS)
-    expect_close(got, ([0], [5], [0]), "an infinite SNR is cut at gamma, and inf / inf must not come out")
-
-
-@pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize("gamma", [0, 0.0, -1])
+@every_weight
 def test_a_gamma_that_is_not_positive_is_refused(weight, gamma):
-    with pytest.raises(ValueError, match="gamma"):
-        weight(torch.ones(2), gamma=gamma)
+    expect_refused("gamma", lambda: weight(torch.ones(2), gamma=gamma))
 
 
-@pytest.mark.parametrize("weight", WEIGHTS)
-@pytest.mark.parametrize("law", STANDING_LAWS[:5])
-def test_standing_laws(law, weight):
+@pytest.mark.parametrize("law", STANDING_LAWS)
+@every_weight
+def test_standing_laws(weight, law):
     law(weight, torch.tensor([0.1, 3, 40, 1200], dtype=torch.float64), gamma=2.5)
-
-
-@pytest.mark.parametrize("gamma", [0.01, 5, 1000])
-def test_neither_ratio_nor_gamma_is_cut_elsewhere(gamma):
-    snr = torch.tensor([1e-9, 0.02, 5000.0, 1e6], dtype=torch.float64)
-    least = [min(ratio, gamma) for ratio in snr.tolist()]
-    expected = {
-        min_snr_noise_weight: [least[i] / ratio for i, ratio in enumerate(snr.tolist())],
-        min_snr_x_start_weight: least,
-        min_snr_v_weight: [least[i] / (ratio + 1) for i, ratio in enumerate(snr.tolist())],
-    }
-    for weight, wanted in expected.items():
-        expect_close(weight(snr, gamma=gamma), wanted, f"{weight.__name__}: min(SNR, gamma) alone", rtol=1e-6, atol=0)

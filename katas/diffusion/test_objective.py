@@ -1,277 +1,200 @@
-"""objective: random timesteps, three things that a network may be asked for, and the loss of every sample.
+"""objective: random timesteps, three things that a network may be asked for, and the loss of each sample.
 
-The loss is one number a sample, averaged over its elements; the mean over the batch is left to the caller. Weights
-belong to timesteps, not to places in the batch. Out of scope: learnt variances, other norms than the squared error.
+The definition is computed in Python floats, element by element. The mean of the loss over the batch is left to the
+caller. Weights belong to timesteps, not to places in the batch. Out of scope: learnt variances, other errors.
 """
 
 import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from katas.diffusion.objective import diffusion_loss, noise_target, sample_timesteps, v_target, x_start_target
-from katas.lab.expect import expect_close, expect_equal
+from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, device_is_followed, global_rng_is_untouched, gradients_are_right
-from katas.lab.strategies import seeds
+from katas.lab.strategies import normal, rng, seeds
 
-LEFT = [0.9999, 0.8, 0.36, 0.05]
-ALPHAS_CUMPROD = torch.tensor(LEFT, dtype=torch.float64)
-WEIGHTS = [2.0, 0.5, 1.25, 4.0]
+LEVELS = [0.9999, 0.8, 0.36, 0.05]
+SCHEDULE = torch.tensor(LEVELS, dtype=torch.float64)
+WEIGHTS = SCHEDULE.new_tensor([2.0, 0.5, 1.25, 4.0])
+TARGETS = {"noise": noise_target, "x_start": x_start_target, "v": v_target}
+DIGITS = {torch.float16: 5e-3, torch.bfloat16: 3e-2, torch.float32: 1e-6, torch.float64: 1e-9}
+
+# Where all sizes are equal, a wrong broadcast raises no error.
+sizes = st.sampled_from([((1,), 1), ((3,), 1e-3), ((4, 4), 1), ((1000, 2), 1e5), ((2, 4, 3, 2), 1), ((3, 3, 3, 3), 1)])
 
 
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
+# --- the definition ---------------------------------------------------------------------------------------------------
 
 
-@st.composite
-def cases(draw):
-    """Samples and noise of rank 1 to 4 and a timestep each. All sizes are equal: a wrong broadcast raises no error."""
-    size, rank = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    t = draw(st.lists(st.integers(0, len(LEFT) - 1), min_size=size, max_size=size))
-    x_start, noise = torch.randn(2, *[size] * rank, generator=rng(draw(seeds())), dtype=torch.float64)
-    return x_start, torch.tensor(t), noise
+def numbers(what, x_start, t, noise):
+    """x_t, or what a network should answer, for every element of every sample."""
+    rows = []
+    for clean, step, eps in zip(x_start, t.tolist(), noise, strict=True):
+        a, s = math.sqrt(LEVELS[step]), math.sqrt(1 - LEVELS[step])
+        pairs = zip(clean.flatten().tolist(), eps.flatten().tolist(), strict=True)
+        rows.append([{"x_t": a * x + s * z, "noise": z, "x_start": x, "v": a * z - s * x}[what] for x, z in pairs])
+    return torch.tensor(rows, dtype=torch.float64).reshape(x_start.shape)
 
 
 def model(x_t, t):
-    """Something that depends on x_t and on t, one element at a time."""
+    """It depends on x_t and on t, element by element."""
     return 0.5 * x_t + 0.3 * t.to(x_t.dtype).reshape(-1, *[1] * (x_t.dim() - 1))
 
 
-def numbers_by_definition(wanted, x_start, step, noise):
-    signal, sigma = math.sqrt(LEFT[step]), math.sqrt(1 - LEFT[step])
-    pairs = zip(x_start.flatten().tolist(), noise.flatten().tolist(), strict=True)
-    return [
-        {"x_t": signal * x + sigma * z, "noise": z, "x_start": x, "v": signal * z - sigma * x}[wanted] for x, z in pairs
-    ]
-
-
-def loss_by_definition(wanted, x_start, t, noise, weights=(1, 1, 1, 1)):
-    losses = []
-    for clean, step, eps in zip(x_start, t.tolist(), noise, strict=True):
-        answers = [0.5 * x + 0.3 * step for x in numbers_by_definition("x_t", clean, step, eps)]
-        targets = numbers_by_definition(wanted, clean, step, eps)
-        errors = [(answer - target) ** 2 for answer, target in zip(answers, targets, strict=True)]
-        losses.append(weights[step] * sum(errors) / len(errors))
+def mean_squares(answers, targets):
+    pairs = zip(answers.reshape(len(answers), -1).tolist(), targets.reshape(len(answers), -1).tolist(), strict=True)
+    losses = [sum((a - b) ** 2 for a, b in zip(*rows, strict=True)) / len(rows[0]) for rows in pairs]
     return torch.tensor(losses, dtype=torch.float64)
 
 
-TARGETS = {"noise": noise_target, "x_start": x_start_target, "v": v_target}
-
-# --- timesteps ------------------------------------------------------------------------------------------------------
+# --- timesteps --------------------------------------------------------------------------------------------------------
 
 
-def chi_square(t, num_outcomes):
-    counts = torch.bincount(t, minlength=num_outcomes).double()
-    expected = len(t) / num_outcomes
-    return float(((counts - expected) ** 2 / expected).sum())
+def expect_even_counts(outcomes, count):
+    """Chi-square of `count` equally likely outcomes: a false alarm once in a million seeds."""
+    counts, share = outcomes.bincount(minlength=count), len(outcomes) / count
+    score = float(((counts - share) ** 2).sum()) / share
+    law = f"each of the {count} outcomes comes about {share:.0f} times"
+    assert score < chi2.isf(1e-6, max(count - 1, 1)), f"{law}, but they came {counts[:30].tolist()} times"
 
 
-def test_every_timestep_is_drawn_equally_often():
-    # 10 outcomes: chi-square with 9 degrees of freedom exceeds 44.8 once in a million seeds
-    t = sample_timesteps(20_000, 10, generator=rng())
-    assert 0 <= t.min() and t.max() <= 9, f"timesteps 0 ... 9, but {int(t.min())} ... {int(t.max())} came out"
-    counts = torch.bincount(t, minlength=10).tolist()
-    assert chi_square(t, 10) < 44.8, f"each of 0 ... 9 comes about 2000 times in 20000, but the counts are {counts}"
+@pytest.mark.parametrize("batch_size, T", [(5, 1), (20_000, 10), (100_000, 4000)])
+def test_every_timestep_is_drawn_equally_often(batch_size, T):
+    t = sample_timesteps(batch_size=batch_size, num_timesteps=T, generator=rng())
+    assert ((t >= 0) & (t < T)).all(), f"timesteps 0 ... {T - 1}, but {int(t.min())} ... {int(t.max())} came out"
+    expect_even_counts(t, T)
 
 
-def test_the_samples_of_a_batch_draw_independently():
-    # three samples, three timesteps: 27 equally likely batches; 26 degrees of freedom exceed 75.5 once in a million
+@pytest.mark.parametrize("batch_size, T", [(3, 3), (4, 2)])
+def test_the_samples_of_a_batch_draw_independently(batch_size, T):
     generator = rng()
-    batches = torch.stack([sample_timesteps(3, 3, generator=generator) for _ in range(800)])
-    score = chi_square(batches @ torch.tensor([9, 3, 1]), 27)
-    assert score < 75.5, f"all 27 batches of three are equally likely: the first five were {batches[:5].tolist()}"
+    batches = torch.stack([sample_timesteps(batch_size, T, generator=generator) for _ in range(800)])
+    expect_even_counts(batches @ T ** torch.arange(batch_size), T**batch_size)  # all batches are as likely
 
 
-@given(st.integers(1, 9), seeds())
-def test_the_generator_decides(batch_size, seed):
-    generator = rng(seed)
-    first, second = (sample_timesteps(batch_size, 10**6, generator=generator) for _ in range(2))
-    again = sample_timesteps(batch_size, 10**6, generator=rng(seed))
-    expect_equal(again, first, "a generator with the same seed draws the same timesteps, one for each sample")
-    # one timestep comes twice in a row once in a million seeds
-    assert not torch.equal(first, second), "the next batch has to be another one"
+def test_the_generator_decides_and_goes_on():
+    generator = rng(3)
+    first, second = (sample_timesteps(6, 10**6, generator=generator) for _ in range(2))
+    expect_equal(sample_timesteps(6, 10**6, generator=rng(3)), first, "the same seed draws the same timesteps")
+    assert not torch.equal(first, second), "the next batch from the same generator is another one"
 
 
-def test_a_single_timestep_leaves_no_choice():
-    expect_equal(sample_timesteps(4, 1, generator=rng()), [0, 0, 0, 0], "T = 1 has timestep 0 only")
+# --- targets ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("law", [global_rng_is_untouched, device_is_followed])
-def test_timesteps_come_from_the_generator_and_its_device(law):
-    law(sample_timesteps, 5, 100, generator=rng())
-
-
-# --- targets --------------------------------------------------------------------------------------------------------
-
-
-def test_the_velocity_by_hand():
+@pytest.mark.parametrize("wanted, expected", [
+    ("noise", [[10, 0], [1, 3]]),
+    ("x_start", [[1, 2], [0, 1]]),
     # alphas_cumprod 0.36: 0.6 of the noise minus 0.8 of the sample.  0.8: sqrt(0.8) of the noise minus sqrt(0.2)
-    x_start, noise = torch.tensor([[1.0, 2.0], [0.0, 1.0]]).double(), torch.tensor([[10.0, 0.0], [1.0, 0.0]]).double()
-    expected = [[6 - 0.8, -1.6], [math.sqrt(0.8), -math.sqrt(0.2)]]
-    got = v_target(x_start, torch.tensor([2, 1]), noise, ALPHAS_CUMPROD)
-    expect_close(got, expected, "v = sqrt(abar) noise - sqrt(1 - abar) x_start")
-
-
-@pytest.mark.parametrize("wanted", TARGETS)
-def test_targets_have_the_dtype_of_the_samples(wanted):
-    x_start, t = torch.tensor([[0.1, -2.0], [0.3, 1.0]]), torch.tensor([3, 0])
-    got = TARGETS[wanted](x_start, t, 3 * x_start, ALPHAS_CUMPROD)
-    assert got.dtype == torch.float32, f"samples in float32, schedule in float64, but {got.dtype} came out"
-
-
-@pytest.mark.parametrize("wanted", TARGETS)
-@settings(max_examples=40)
-@given(case=cases())
-def test_targets_agree_with_the_definition(wanted, case):
-    rows = [numbers_by_definition(wanted, x, step, z) for x, step, z in zip(case[0], case[1].tolist(), case[2])]
-    expected = torch.tensor(rows, dtype=torch.float64).reshape(case[0].shape)
-    got = TARGETS[wanted](*case, ALPHAS_CUMPROD)
+    ("v", [[6 - 0.8, -1.6], [math.sqrt(0.8), 3 * math.sqrt(0.8) - math.sqrt(0.2)]]),
+])  # fmt: skip
+def test_targets_by_hand(wanted, expected):
+    x_start, noise = SCHEDULE.new_tensor([[1, 2], [0, 1]]), SCHEDULE.new_tensor([[10, 0], [1, 3]])
+    got = TARGETS[wanted](x_start=x_start, t=torch.tensor([2, 1]), noise=noise, alphas_cumprod=SCHEDULE)
     expect_close(got, expected, f"what a network that predicts {wanted} should answer")
 
 
-def test_the_first_timesteps_keep_their_digits():
-    # 1 - 0.9999 is 1e-4, its root 0.01.  In float32 0.9999 is off by 2e-8, and the root by 1e-4 of itself.
-    got = v_target(torch.tensor([[1.0, -2.0]]), torch.tensor([0]), torch.zeros(1, 2), ALPHAS_CUMPROD)
-    expect_close(got, [[-0.01, 0.02]], "the factors in float64, the velocity in float32", rtol=1e-6, atol=0)
+@pytest.mark.parametrize("wanted", TARGETS)
+@given(sizes=sizes, seed=seeds())
+def test_targets_agree_with_the_definition(wanted, sizes, seed):
+    (shape, unit), t = sizes, torch.randint(4, sizes[0][:1], generator=rng(seed))
+    x_start, noise = unit * normal(2, *shape, seed=seed)
+    got, expected = TARGETS[wanted](x_start, t, noise, SCHEDULE), numbers(wanted, x_start, t, noise)
+    expect_close(got / unit, expected / unit, f"what a network that predicts {wanted} should answer")
 
 
-# --- loss -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", DIGITS)
+@pytest.mark.parametrize("wanted", TARGETS)
+def test_targets_keep_the_dtype_and_their_digits(wanted, dtype):
+    # 1 - 0.9999 has four digits in float32, and none in float16
+    x_start, noise = torch.tensor([[[1, 0]], [[0, 1]]], dtype=dtype)
+    expected = numbers(wanted, x_start, torch.tensor([0]), noise).to(dtype)
+    got, law = TARGETS[wanted](x_start, torch.tensor([0]), noise, SCHEDULE), "float64 factors, cast afterwards"
+    expect_close(got, expected, law, rtol=DIGITS[dtype], atol=0)
 
 
-def test_the_loss_of_a_silent_model_by_hand():
+# --- loss -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights, expected, law", [
     # noise (1, 3): (1 + 9) / 2 = 5.  noise (2, 0): (4 + 0) / 2 = 2.  A mean over the batch would say 3.5.
-    x_start = torch.tensor([[7.0, 8.0], [9.0, 6.0]], dtype=torch.float64)
-    noise = torch.tensor([[1.0, 3.0], [2.0, 0.0]], dtype=torch.float64)
-    got = diffusion_loss(lambda x_t, t: torch.zeros_like(x_t), x_start, torch.tensor([3, 1]), noise, ALPHAS_CUMPROD)
-    expect_close(got, [5, 2], "one loss for each sample: its squared errors, averaged over its elements")
+    (None, [5, 2], "one loss per sample: its squared errors, averaged over its elements"),
+    ([2.0, 0.5, 1.25, 4.0], [5 * 4, 2 * 0.5], "times weights[t], here of timesteps 3 and 1"),
+])  # fmt: skip
+def test_the_loss_of_a_silent_model_by_hand(weights, expected, law):
+    x_start, noise = SCHEDULE.new_tensor([[7, 8], [9, 6]]), SCHEDULE.new_tensor([[1, 3], [2, 0]])
+    arguments = {"x_start": x_start, "t": torch.tensor([3, 1]), "noise": noise, "alphas_cumprod": SCHEDULE}
+    weights = weights and SCHEDULE.new_tensor(weights)
+    expect_close(diffusion_loss(model=lambda x_t, t: 0 * x_t, weights=weights, **arguments), expected, law)
 
 
-def test_weights_belong_to_timesteps():
-    # as above, times the weights of timesteps 3 and 1
-    x_start, t = torch.zeros(2, 2, dtype=torch.float64), torch.tensor([3, 1])
-    noise = torch.tensor([[1.0, 3.0], [2.0, 0.0]], dtype=torch.float64)
-    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
-    got = diffusion_loss(lambda x_t, t: 0 * x_t, x_start, t, noise, ALPHAS_CUMPROD, weights=weights)
-    expect_close(got, [5 * 4.0, 2 * 0.5], "weights[t], not the first two weights")
+def test_model_and_target_are_asked_once():
+    asked, told, t, (x_start, noise) = [], [], torch.tensor([2, 0, 2]), normal(2, 3, 2, dtype=torch.float32)
 
+    def recording(calls):
+        return lambda *arguments: calls.append(arguments) or arguments[0]
 
-def test_the_model_is_asked_once_with_the_noisy_samples():
-    calls, t = [], torch.tensor([2, 0, 2])
-    x_start, noise = torch.randn(2, 3, 2, generator=rng(), dtype=torch.float64)
-
-    def recording(*arguments):
-        calls.append(arguments)
-        return arguments[0]
-
-    diffusion_loss(recording, x_start, t, noise, ALPHAS_CUMPROD)
-    assert len(calls) == 1, f"one call for the whole batch, not {len(calls)}"
-    rows = [numbers_by_definition("x_t", x, step, z) for x, step, z in zip(x_start, t.tolist(), noise)]
-    expect_close(calls[0], (torch.tensor(rows, dtype=torch.float64), t), "model(x_t, t)")
+    diffusion_loss(recording(asked), x_start, t, noise, SCHEDULE, target=recording(told))
+    assert len(asked) == 1 and len(told) == 1, f"one call for the whole batch, not {len(asked)} and {len(told)}"
+    x_t = numbers("x_t", x_start, t, noise).float()
+    expect_close(asked[0], (x_t, t), "model(x_t, t), noisy samples in their dtype", rtol=1e-6, atol=1e-6)
+    expect_equal(told[0], (x_start, t, noise, SCHEDULE), "target(x_start, t, noise, alphas_cumprod), as they came")
 
 
 @pytest.mark.parametrize("wanted", TARGETS)
-@settings(max_examples=40)
-@given(case=cases(), weighted=st.booleans())
-def test_the_loss_agrees_with_the_definition(wanted, case, weighted):
-    weights = torch.tensor(WEIGHTS, dtype=torch.float64) if weighted else None
-    got = diffusion_loss(model, *case, ALPHAS_CUMPROD, target=TARGETS[wanted], weights=weights)
-    expected = loss_by_definition(wanted, *case, WEIGHTS if weighted else (1, 1, 1, 1))
-    expect_close(got, expected, f"the mean squared error of every sample, of a model that predicts {wanted}")
+@given(sizes=sizes, weighted=st.booleans(), seed=seeds())
+def test_the_loss_agrees_with_the_definition(wanted, sizes, weighted, seed):
+    (shape, unit), t = sizes, torch.randint(4, sizes[0][:1], generator=rng(seed))
+    x_start, noise = unit * normal(2, *shape, seed=seed)
+    options = {"target": TARGETS[wanted], "weights": WEIGHTS if weighted else None}
+    expected = mean_squares(model(numbers("x_t", x_start, t, noise), t), numbers(wanted, x_start, t, noise))
+    expected = expected * WEIGHTS[t] if weighted else expected
+    got = diffusion_loss(model, x_start, t, noise, SCHEDULE, **options)
+    expect_close(got / unit**2, expected / unit**2, f"mean square per sample of a model that predicts {wanted}")
 
 
-@given(cases())
-def test_any_target_will_do(case):
-    def twice_the_noise(x_start, t, noise, alphas_cumprod):
-        return 2 * noise + x_start * alphas_cumprod[t].reshape(-1, *[1] * (x_start.dim() - 1))
-
-    x_start, t, noise = case
-    got = diffusion_loss(lambda x_t, t: 0 * x_t, *case, ALPHAS_CUMPROD, target=twice_the_noise)
-    targets = [2 * z + x * LEFT[step] for x, step, z in zip(x_start, t.tolist(), noise)]
-    expected = torch.stack([(target**2).mean() for target in targets])
-    expect_close(got, expected, "the model should answer target(x_start, t, noise, alphas_cumprod)")
-
-
-# --- edges ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_loss_has_the_dtype_of_the_samples():
-    x_start, noise = torch.randn(2, 3, 2, generator=rng())
-    t, weights = torch.tensor([1, 0, 3]), torch.tensor(WEIGHTS, dtype=torch.float64)
-    for wanted, target in TARGETS.items():
-        got = diffusion_loss(model, x_start, t, noise, ALPHAS_CUMPROD, target=target, weights=weights)
-        expected = loss_by_definition(wanted, x_start, t, noise, WEIGHTS).float()
-        expect_close(got, expected, "samples in float32, schedule and weights in float64", rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("answers", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", DIGITS)
+def test_the_loss_has_the_dtype_of_the_samples(dtype, answers):
+    x_start, t = torch.tensor([[1, 2], [0, 1]], dtype=dtype), torch.tensor([3, 1])
+    options = {"target": lambda x_start, t, noise, levels: noise.to(answers), "weights": WEIGHTS}
+    got = diffusion_loss(lambda x_t, t: torch.zeros(2, 2, dtype=answers), x_start, t, x_start, SCHEDULE, **options)
+    expect_close(
+        got, torch.tensor([2.5 * 4, 0.5 * 0.5], dtype=dtype), f"{dtype} samples, {answers} answers and targets"
+    )
 
 
 def test_gradients_reach_the_model():
-    x_start, noise = torch.randn(2, 3, 2, generator=rng(), dtype=torch.float64)
-    t, weights = torch.tensor([2, 0, 3]), torch.tensor(WEIGHTS, dtype=torch.float64)
+    (x_start, noise), t = normal(2, 3, 2), torch.tensor([2, 0, 3])
 
-    def loss_of_the_model(slope, bias):
-        def line(x_t, t):
-            return slope * x_t + bias * t[:, None]
+    def loss_of_a_line(slope, bias):
+        options = {"target": v_target, "weights": WEIGHTS}
+        return diffusion_loss(lambda x_t, t: slope * x_t + bias * t[:, None], x_start, t, noise, SCHEDULE, **options)
 
-        return diffusion_loss(line, x_start, t, noise, ALPHAS_CUMPROD, target=v_target, weights=weights)
-
-    gradients_are_right(loss_of_the_model, torch.tensor(0.7).double(), torch.tensor([0.2, -0.4]).double())
+    gradients_are_right(loss_of_a_line, SCHEDULE.new_tensor(0.7), SCHEDULE.new_tensor([0.2, -0.4]))
 
 
-def test_the_loss_keeps_the_dtype_of_the_samples_whatever_the_target_answers():
-    x_start, t = torch.ones(2, 3), torch.arange(2)
-
-    def in_float64(x_start, t, noise, alphas_cumprod):
-        return noise * alphas_cumprod[t][:, None]
-
-    for model, target in ((lambda x_t, t: x_t, in_float64), (lambda x_t, t: x_t.double(), noise_target)):
-        got = diffusion_loss(model, x_start, t, x_start, ALPHAS_CUMPROD, target=target).dtype
-        assert got == torch.float32, f"float32 samples and a float64 schedule: the loss is float32, not {got}"
+# --- promises of all katas --------------------------------------------------------------------------------------------
 
 
-def test_the_schedule_is_used_and_handed_on_as_it_is():
-    seen, handed = [], []
-
-    def target(x_start, t, noise, alphas_cumprod):
-        handed.append(alphas_cumprod.dtype)
-        return noise
-
-    def model(x_t, t):
-        seen.append(x_t)
-        return x_t
-
-    diffusion_loss(model, torch.zeros(1, 1), torch.tensor([0]), torch.ones(1, 1), ALPHAS_CUMPROD, target=target)
-    law = "sqrt(1 - alphas_cumprod) in float64, cast afterwards"
-    expect_close(seen[0], (1 - ALPHAS_CUMPROD[:1, None]).sqrt().float(), law, rtol=1e-6, atol=0)
-    assert handed == [torch.float64], f"the target is given the schedule as it came, in float64, not {handed}"
+@pytest.mark.parametrize("answered, wanted", [((4, 4), (4,)), ((4, 1), (4,)), ((), (4,)), ((2, 3, 1), (2, 3, 4))])
+def test_an_answer_of_another_shape_is_refused(answered, wanted):
+    x, t = torch.ones(wanted), torch.zeros(wanted[0], dtype=torch.int64)
+    expect_refused("model", lambda: diffusion_loss(lambda x_t, t: torch.ones(answered), x, t, x, SCHEDULE))
 
 
-def test_an_answer_of_another_shape_is_refused_for_images_too():
-    x_start = torch.ones(2, 3, 4, 4)
-    with pytest.raises(ValueError, match="model"):
-        diffusion_loss(lambda x_t, t: x_t[..., :1], x_start, torch.arange(2), x_start, ALPHAS_CUMPROD)
-
-
-def test_pairs_of_timesteps_in_a_batch_are_independent():
-    generator = rng()
-    batches = torch.stack([sample_timesteps(4, 2, generator=generator) for _ in range(800)])
-    counts = (batches @ torch.tensor([8, 4, 2, 1])).bincount(minlength=16)
-    chi_squared = float(((counts - 50) ** 2 / 50).sum())
-    # 15 degrees of freedom: above 56 once in a million generators; if one timestep settles another, 800 and more
-    assert chi_squared < 56, f"each of the 16 batches of four comes 50 times of 800, not {counts.tolist()}"
-
-
-@pytest.mark.parametrize("shape", [(4, 4), (1,), (4, 1), ()])
-def test_an_answer_of_another_shape_is_refused(shape):
-    x_start = torch.ones(4)
-    with pytest.raises(ValueError, match="model"):
-        diffusion_loss(lambda x_t, t: torch.zeros(shape), x_start, torch.arange(4), x_start, ALPHAS_CUMPROD)
+@pytest.mark.parametrize("law", [global_rng_is_untouched, device_is_followed])
+def test_standing_laws_of_timesteps(law):
+    law(sample_timesteps, 5, 100, generator=rng())
 
 
 @pytest.mark.parametrize("target", TARGETS.values())
-@pytest.mark.parametrize("law", STANDING_LAWS[:5])
+@pytest.mark.parametrize("law", STANDING_LAWS)
 def test_standing_laws(law, target):
-    x_start, noise = torch.randn(2, 3, 2, 4, generator=rng(), dtype=torch.float64)
-    t, weights = torch.tensor([3, 0, 2]), torch.tensor(WEIGHTS, dtype=torch.float64)
-    law(target, x_start, t, noise, ALPHAS_CUMPROD)
-    law(diffusion_loss, model, x_start, t, noise, ALPHAS_CUMPROD, target=target, weights=weights)
+    (x_start, noise), t = normal(2, 3, 2, 5), torch.tensor([3, 0, 2])
+    law(target, x_start, t, noise, SCHEDULE)
+    law(diffusion_loss, model, x_start, t, noise, SCHEDULE, target=target, weights=WEIGHTS)

@@ -1,10 +1,11 @@
-"""DDIM: the same network, another way back. Deterministic if one likes, and in few steps.
+"""DDIM: the same network, another way back, deterministic on request and in few steps.
 
-The noise prediction says where the clean sample lies and in which direction the noise; with both one can jump
-to any earlier timestep.
+The noise prediction tells where the clean sample lies and in which direction the noise lies. With both, one step can
+lead to any earlier timestep.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,12 +13,13 @@ from torch import Tensor
 
 
 def ddim_timesteps(num_timesteps: int, num_steps: int) -> Int64[Tensor, " {num_steps}"]:
-    """`num_steps` timesteps to visit, from the last, T - 1, downwards: T * (num_steps - i) // num_steps - 1,
-    i = 0, 1, ...
+    """`num_steps` timesteps to visit, from the last, T - 1, downwards:
 
-    Evenly spaced up to rounding down. The first is always T - 1, where sampling starts from pure noise; the
-    last is not 0 unless every timestep is visited, and the step from it leads to the clean sample. Raises a
-    ValueError that names `num_steps` if it is not in 1 ... num_timesteps.
+        T * (num_steps - i) // num_steps - 1                        i = 0 ... num_steps - 1
+
+    Evenly spaced but for rounding down. The first is always T - 1, where sampling starts from pure noise. The last
+    is 0 only if every timestep is visited; the step from it leads to the clean sample. `num_steps` lies in
+    1 ... num_timesteps.
 
     Source: the "trailing" spacing of Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed
     (arXiv 2305.08891), here in integers.
@@ -39,23 +41,20 @@ def ddim_step(
     noise: Float[Tensor, "B *shape"] | None = None,
     clip: float | None = None,
 ) -> Float[Tensor, "B *shape"]:
-    """One step of the whole batch from timestep `t` to `t_prev`, near or far; -1 stands for the clean sample.
+    """One step of the whole batch from timestep `t` to `t_prev`, near or far. -1 stands for the clean sample.
 
         abar, abar_prev = alphas_cumprod[t], alphas_cumprod[t_prev]                    1 at timestep -1
         x_start = (x_t - sqrt(1 - abar) * pred_noise) / sqrt(abar)
         sigma = eta * sqrt((1 - abar_prev) / (1 - abar)) * sqrt(1 - abar / abar_prev)
         result = sqrt(abar_prev) * x_start + sqrt(1 - abar_prev - sigma**2) * pred_noise + sigma * noise
 
-    With `clip`, x_start is cut to [-clip, clip], and `pred_noise` is replaced by the noise that belongs to
-    the cut x_start, so that both still explain x_t. eta = 0 is deterministic, needs no `noise`, and may also
-    go to a later timestep (`t_prev` > t; from t = -1 too, without `clip`); eta = 1 has the mean and the
-    variance of DDPM's step. Rounding, in a float32 schedule too, never makes the root of a negative number.
-    The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; every factor is computed in the dtype of
-    `alphas_cumprod` and cast afterwards. An `eta` other than 0 without
-    `noise` is refused with a ValueError that names `noise`.
+    With `clip`, x_start is cut to [-clip, clip], and `pred_noise` becomes the noise that belongs to the cut x_start, so
+    that both still explain x_t. eta = 0 is deterministic. Any other `eta` needs `noise`. With eta = 0 and without
+    `clip` the step may also lead up, to `t_prev` > t. eta = 1 has the mean and the variance of DDPM's step. The result
+    stays finite where rounding makes 1 - abar_prev - sigma**2 negative.
 
-    Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), equations 12 and 16. Their
-    alpha is our alphas_cumprod.
+    Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), equations 12 and 16. Their alpha
+    is our alphas_cumprod.
     """
     if eta != 0 and noise is None:
         raise ValueError(f"noise is needed for eta = {eta}")
@@ -87,20 +86,19 @@ def ddim_sample_loop(
     clip: float | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Float[Tensor, "B *shape"]:
-    """From pure noise `x_T` to samples: a `ddim_step` from each of the falling `timesteps` to the next one in
-    the list, and from the last of them to the clean sample.
+    """From pure noise `x_T` to samples: a `ddim_step` from each of the falling `timesteps` to the next one in the
+    list, and from the last of them to the clean sample.
 
-    `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). For eta other than 0 the
-    fresh noise of each step, independent for every element, comes from `generator` alone; without one a
-    ValueError names `generator`. After each step `on_step(t, x)` is called with the t it started from, as an int,
-    and the sample it led to; who wants to keep x keeps a copy. No gradient is recorded. No samples (B = 0) are no
-    error.
+    `predict_noise(x, t)` is called once per step, with t as an int64 tensor (B,). For `eta` other than 0 each step
+    draws fresh noise, independent for every element, from `generator`, which is then needed. After each step
+    `on_step(t, x)` is called with the timestep t that the step started from, as an int, and the sample x that it
+    led to.
     """
     if eta != 0 and generator is None:
         raise ValueError(f"generator is needed for eta = {eta}")
     x = x_T
     path = [*timesteps.tolist(), -1]
-    for t, t_prev in zip(path[:-1], path[1:]):  # a recurrence: every step starts from the one before
+    for t, t_prev in pairwise(path):  # a recurrence: every step starts from the one before
         at_t = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
         noise = None
         if eta != 0:
@@ -118,20 +116,20 @@ def ddim_invert(
     alphas_cumprod: Float[Tensor, " T"],
     timesteps: Int64[Tensor, " S"],
 ) -> Float[Tensor, "B *shape"]:
-    """The deterministic path the other way: from clean samples to the noise from which `ddim_sample_loop`
+    """The deterministic path in the other direction, from clean samples to the noise from which `ddim_sample_loop`
     leads back to them.
 
     Visits the falling `timesteps` from the last to the first. The first step leads from the clean samples
     (timestep -1) to the last of `timesteps`, the least noisy one, with the noise predicted for the clean samples
-    at that timestep. Every further step, from x at timestep t up to t_next, uses the noise predicted for x at t;
-    at the first of `timesteps`, where the path ends, none is predicted. `predict_noise` is called as in
-    `ddim_sample_loop`. The round trip is exact only in the limit of many steps. No samples are no error.
+    at that timestep. Every further step, from x at timestep t up to t_next, uses the noise predicted for x at t.
+    `predict_noise` is called as in `ddim_sample_loop`, and not at the first of `timesteps`, where the path ends.
+    The round trip is exact only in the limit of many steps.
 
     Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502).
     """
     x = x_start
     path = [-1, *timesteps.flip(0).tolist()]
-    for t, t_next in zip(path[:-1], path[1:]):  # a recurrence: every step starts from the one before
+    for t, t_next in pairwise(path):  # a recurrence: every step starts from the one before
         at_t = torch.full((len(x),), max(t, path[1]), dtype=torch.int64, device=x.device)
         x = ddim_step(x, t, t_next, predict_noise(x, at_t), alphas_cumprod)
     return x

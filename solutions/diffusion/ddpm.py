@@ -1,7 +1,7 @@
-"""DDPM: walk back, one timestep at a time, adding a little fresh noise after each step.
+"""DDPM: walk back one timestep at a time, and add a little fresh noise after each step.
 
-A sampler needs nothing but a function that predicts the noise in x at timestep t: a trained network, a guided
-one, or an exact formula.
+A sampler needs only a function that predicts the noise in x at timestep t. That may be a trained network, a guided
+one or an exact formula.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from .posterior import posterior_variances, q_posterior_mean_variance
 def fixed_large_variances(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
     """The larger of the two fixed choices of the reverse variance: beta_t, for t = 0 ... T - 1.
 
-    It is exact for data that is standard normal; `posterior_variances`, the smaller one, for data that is a
-    single point.
+    It is exact for data that is standard normal. The smaller choice, `posterior_variances`, is exact for data that
+    is a single point.
 
-    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239).
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), section 3.2.
     """
     return 1 - alphas_cumprod / torch.cat((alphas_cumprod.new_ones(1), alphas_cumprod[:-1]))
 
@@ -38,11 +38,10 @@ def p_sample(
 ) -> Float[Tensor, "B *shape"]:
     """One step back, from timestep t to t - 1, for each sample at its own t.
 
-    `pred_noise` gives a guess of the clean sample, which with `clip` is cut to [-clip, clip], element by
-    element. The result is the mean of q(x_(t-1) | x_t, x_start) at that guess, plus `noise` times the square
-    root of `variances[t]` (None: those of `posterior_variances`). At t = 0 nothing is added, whatever the
-    variances: the result is the guess. The result has the dtype of `x_t`, whatever that of `alphas_cumprod`; every
-    factor is computed in the dtype of `alphas_cumprod` and cast afterwards. There are at least two timesteps.
+    `pred_noise` gives a guess of the clean sample. With `clip` the guess is cut to [-clip, clip], element by element.
+    The result is the mean of q(x_(t-1) | x_t, x_start) at that guess, plus `noise` times the square root of
+    `variances[t]` (None: those of `posterior_variances`). At t = 0 nothing is added, whatever `variances[0]` is,
+    and the result is the guess. There are at least two timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), algorithm 2.
     """
@@ -53,7 +52,7 @@ def p_sample(
         x_start = x_start.clamp(-clip, clip)
     mean = q_posterior_mean_variance(x_start, x_t, t, alphas_cumprod).mean
     not_last = (t > 0).reshape(-1, *[1] * (x_t.dim() - 1))
-    # Chosen, not multiplied by 0: whatever the variance at t = 0 is, its root may be NaN.
+    # Chosen, not multiplied by 0: the root of the variance at t = 0 may be inf or NaN.
     return torch.where(not_last, mean + extract(variances.sqrt(), t, x_t) * noise, mean)
 
 
@@ -70,10 +69,9 @@ def p_sample_loop(
 ) -> Float[Tensor, "B *shape"]:
     """From pure noise `x_T` to samples: `p_sample` at t = T - 1, T - 2, ..., 0.
 
-    `predict_noise(x, t)` is called once a step, with t as an int64 tensor (B,). The fresh noise, independent
-    for every step and element, comes from `generator` alone. After each step `on_step(t, x)` is called with t
-    as an int and x the sample at t - 1; who wants to keep x keeps a copy. No gradient is recorded. No samples (B = 0)
-    are no error.
+    `predict_noise(x, t)` is called once per step, with t as an int64 tensor (B,). Each step draws fresh noise,
+    independent for every element. After each step `on_step(t, x)` is called with t as an int and x the sample at
+    t - 1.
     """
     x = x_T
     for step in reversed(range(len(alphas_cumprod))):  # a recurrence: every step starts from the one before

@@ -1,11 +1,10 @@
 """The posterior: where x came from, if the clean sample were known.
 
-Going back one step is easy for somebody who knows the end of the way: the product of two Gaussians, one
-around what was there before the last noise, one around what the clean sample becomes. The samplers use it
-with a guess of the clean sample.
+Whoever knows the clean sample can go back one step exactly. The answer is the product of two Gaussians, one around what
+x_t was before the last noise, one around what the clean sample becomes. The samplers use it with a guess of the clean
+sample.
 
-With abar = alphas_cumprod, and abar_(-1) = 1 because x_(-1) is the clean sample: beta_t = 1 - abar_t /
-abar_(t-1).
+With abar = alphas_cumprod, and abar_(-1) = 1 because x_(-1) is the clean sample: beta_t = 1 - abar_t / abar_(t-1).
 """
 
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from .forward_process import extract
 
 
 class Posterior(NamedTuple):
-    """A Gaussian for every sample: `mean` has the shape of the samples, the other two are (B, 1, ..., 1)."""
+    """A Gaussian per sample: `mean` has the shape of the samples, the other two are (B, 1, ..., 1)."""
 
     mean: Tensor
     variance: Tensor
@@ -30,7 +29,7 @@ def posterior_variances(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " 
 
         beta_t * (1 - abar_(t-1)) / (1 - abar_t)
 
-    At t = 0 it is 0: the step before is the clean sample itself, and that is known.
+    At t = 0 it is 0: x_(-1) is the clean sample itself.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 7.
     """
@@ -49,11 +48,9 @@ def q_posterior_mean_variance(
         mean = sqrt(abar_(t-1)) * beta_t / (1 - abar_t) * x_start
              + sqrt(1 - beta_t) * (1 - abar_(t-1)) / (1 - abar_t) * x_t
 
-    with the variance of `posterior_variances`. At t = 0 the mean is x_start and the variance is 0; its
-    logarithm would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1. The mean
-    is differentiable in `x_start` and `x_t`. All three have the dtype of `x_t`, whatever that of
-    `alphas_cumprod`; every factor is computed in the dtype of `alphas_cumprod` and cast afterwards. Raises a
-    ValueError that names `alphas_cumprod` if it has fewer than two timesteps.
+    with the variance of `posterior_variances`. At t = 0 the mean is x_start and the variance is 0. Its logarithm
+    would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1. All three have the dtype
+    of `x_t`. `alphas_cumprod` has at least two timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equations 6 and 7.
     """

@@ -1,4 +1,4 @@
-"""DDIM through the ratio of the levels: x / signal moves along the predicted noise, by the change of noise over signal."""
+"""DDIM through the ratio of levels: x / signal moves along the predicted noise by the change of noise over signal."""
 
 from collections.abc import Callable
 from itertools import pairwise

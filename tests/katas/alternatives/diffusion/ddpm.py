@@ -27,7 +27,7 @@ def p_sample(
     clip: float | None = None,
 ) -> Float[Tensor, "B *shape"]:
     rows = []
-    for x, step, eps, z in zip(x_t, t.tolist(), pred_noise, noise):
+    for x, step, eps, z in zip(x_t, t.tolist(), pred_noise, noise, strict=True):
         abar = float(alphas_cumprod[step])
         before = float(alphas_cumprod[step - 1]) if step else 1.0
         beta = 1 - abar / before
@@ -57,7 +57,7 @@ def p_sample_loop(
         while step:
             step -= 1
             noise = torch.zeros_like(x) if step == 0 else torch.empty_like(x).normal_(generator=generator)
-            t = torch.zeros(x.shape[0], dtype=torch.long) + step
+            t = torch.zeros(x.shape[0], dtype=torch.long, device=x.device) + step
             x = p_sample(x, t, predict_noise(x, t), alphas_cumprod, noise=noise, variances=variances, clip=clip)
             if on_step:
                 on_step(step, x)

@@ -31,8 +31,8 @@ def diffusion_loss(model, x_start, t, noise, alphas_cumprod, *, target=noise_tar
     if tuple(answer.shape) != tuple(wanted.shape):
         raise ValueError("the model answers in the wrong shape")
     errors = F.mse_loss(answer, wanted, reduction="none")
-    if errors.ndim > 1:
-        errors = errors.flatten(start_dim=1).sum(dim=1) / errors[0].numel()
+    while errors.ndim > 1:
+        errors = errors.mean(dim=-1)
     if weights is not None:
         errors = torch.gather(weights, 0, t) * errors
     return errors.to(x_start.dtype)

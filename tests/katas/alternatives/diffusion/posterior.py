@@ -19,18 +19,13 @@ def posterior_variances(alphas_cumprod):
 def q_posterior_mean_variance(x_start, x_t, t, alphas_cumprod):
     if len(alphas_cumprod) == 1:
         raise ValueError("alphas_cumprod is too short")
-    means, variances, logs = [], [], []
-    for clean, noisy, step in zip(x_start, x_t, t.tolist(), strict=True):
-        of_clean, of_noisy, variance = _gaussian(alphas_cumprod, step)
-        means.append(of_clean * clean + of_noisy * noisy)
-        variances.append(variance)
-        logs.append(_gaussian(alphas_cumprod, max(step, 1))[2].log())
-    ones = [len(t)] + [1] * (x_t.dim() - 1)
-    return Posterior(
-        torch.stack(means).to(x_t.dtype),
-        torch.stack(variances).to(x_t.dtype).reshape(ones),
-        torch.stack(logs).to(x_t.dtype).reshape(ones),
-    )
+    mean, ones = torch.empty_like(x_t), (len(t), *[1] * (x_t.dim() - 1))
+    variance, log_variance = x_t.new_empty(ones), x_t.new_empty(ones)
+    for i, step in enumerate(t.tolist()):
+        of_clean, of_noisy, variance[i] = _gaussian(alphas_cumprod, step)
+        mean[i] = of_clean * x_start[i] + of_noisy * x_t[i]
+        log_variance[i] = _gaussian(alphas_cumprod, max(step, 1))[2].log()
+    return Posterior(mean, variance, log_variance)
 
 
 def _gaussian(alphas_cumprod, t):
