@@ -164,11 +164,8 @@ def _learning_order(item) -> tuple[int, int]:
     """Specs run in the order of the ladder (so `-x` stops at the lowest rung); the sort keeps everything else."""
     names = catalog.kata_of_node(item.nodeid)
     if names is None or names[0] not in catalog.topics():
-        return (len(catalog.topics()), 0, True)
-    changed_input = (
-        "inputs_are_not_changed" in item.nodeid
-    )  # first: it makes the laws after it break for no visible reason
-    return catalog.topics().index(names[0]), catalog.rank(*names), not changed_input
+        return (len(catalog.topics()), 0)
+    return catalog.topics().index(names[0]), catalog.rank(*names)
 
 
 def _is_named(item, named: set[str]) -> bool:

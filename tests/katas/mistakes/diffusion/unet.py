@@ -43,7 +43,7 @@ MISTAKES = [
             why="Starting at 0, attention begins as the identity.",
             find="self.proj = _zeroed(nn.Conv2d(channels, channels, 1))",
             replace="self.proj = nn.Conv2d(channels, channels, 1)"),
-    Mistake("sizes_doubled_instead_of_matched", "test_standing_laws",
+    Mistake("sizes_doubled_instead_of_matched", "test_blocks_channels_and_sizes_in_order",
             why="4 came from 7 or from 8. The way up returns to the size of the way down.",
             find='F.interpolate(h, size=seen[i - 1].shape[-2:], mode="nearest")',
             replace='F.interpolate(h, scale_factor=2, mode="nearest")'),
