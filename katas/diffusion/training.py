@@ -1,7 +1,7 @@
-"""Training: everything before becomes a loop, and the loop can be stopped and resumed.
+"""Training: everything so far becomes a loop that can be stopped and resumed.
 
-What can go wrong is the range of the pixels, the label that is never dropped, the average that is never
-updated, and a resumed run that is not the run that was stopped.
+What goes wrong here: pixels left in [0, 1], labels that are never dropped, an average that is never updated, and a
+resumed run that differs from the run that was stopped.
 """
 
 import math
@@ -20,9 +20,11 @@ from .objective import diffusion_loss, noise_target, sample_timesteps
 
 
 class TrainReport(NamedTuple):
-    """What `train_diffusion` tells after a step, in plain numbers: the mean loss of the batch before the update,
-    the norm of the gradient before clipping, and the learning rate that the first parameter group had in this
-    step, warm-up included."""
+    """What `train_diffusion` reports after a step, in Python numbers.
+
+    The mean loss of the batch before the update, the norm of the gradient before clipping, and the learning rate of the
+    first parameter group in this step, warm-up included.
+    """
 
     step: int
     loss: float
@@ -31,12 +33,12 @@ class TrainReport(NamedTuple):
 
 
 def to_model_range(images: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Pixels in [0, 1] become numbers in [-1, 1], as the network sees them: around 0, like the noise."""
+    """Pixels in [0, 1] become numbers in [-1, 1], which are centred at 0 like the noise."""
     raise NotImplementedError
 
 
 def to_image_range(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Numbers in [-1, 1] become pixels in [0, 1]; what lies outside is cut."""
+    """Numbers in [-1, 1] become pixels in [0, 1]. Numbers outside are clamped."""
     raise NotImplementedError
 
 
@@ -60,32 +62,26 @@ def train_diffusion(
     max_grad_norm: float = 1.0,
     on_step: Callable[[TrainReport], None] | None = None,
 ) -> None:
-    """Trains `model`, in place, on random batches of `samples`, for the steps `first_step` ... steps - 1.
+    """Trains `model` in place on random batches of `samples`, for the steps `first_step` ... steps - 1.
 
-    Each step draws `batch_size` samples, uniformly and with replacement, a timestep and standard normal noise
-    for each of them, in the dtype of the samples, and minimises the mean of `diffusion_loss` with this `target`
-    and these `weights`. The model is called as `model(x_t, t)`, or, with `labels`, as `model(x_t, t, labels)`
-    with the labels of the drawn samples, of which a share of `drop_probability` is replaced by `null_label` (see
-    `drop_labels`). All randomness comes from `generator`; samples, labels, schedule, generator and model are on
-    one device.
+    A step draws `batch_size` samples with replacement, and a timestep and standard normal noise for each. It calls
+    `model(x_t, t)`, or `model(x_t, t, labels)` after `drop_labels`. It minimises the mean of `diffusion_loss`, in this
+    order:
 
-    The gradient of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters of the
-    model together, if it is longer; then the optimizer steps, with the learning rate that every parameter group
-    has by then (the callback may change it) multiplied by min(1, (step + 1) / warmup_steps), and put back right
-    afterwards; then `ema`, if given, is updated. The
-    model is in training mode at each step, whatever the callback did to it. `on_step(report)` is called after
-    each step, when all of this is done: a checkpoint saved there with the number of the next step,
-    report.step + 1, as `step` loses nothing. From such a checkpoint, `first_step` continues the run to the
-    bit.
+        1. the gradient of this batch alone is scaled down to the norm `max_grad_norm` over all parameters of the model
+        2. the optimizer steps; every group's rate is multiplied by min(1, (step + 1) / warmup_steps), then put back
+        3. `ema` is updated
+        4. `on_step(report)` is called, which may change rates and modes
 
-    A loss that is not finite raises a FloatingPointError that names the step, before it goes backward: weights,
-    average and the optimizer's state stay as they are. Labels without `null_label` are refused with a ValueError that names `null_label`.
+    Each step starts in training mode. A checkpoint saved in `on_step` with step = report.step + 1 resumes the run to
+    the bit from that `first_step`. A loss that is not finite raises a FloatingPointError that names the step. Then
+    nothing is changed. `labels` need a `null_label`.
     """
     raise NotImplementedError
 
 
 def save_checkpoint(
-    path: Path,
+    path: Path | str,
     *,
     step: int,
     model: nn.Module,
@@ -93,28 +89,26 @@ def save_checkpoint(
     generator: torch.Generator,
     ema: EMA | None = None,
 ) -> None:
-    """Writes everything that the rest of a run depends on into one file: the number of the next step,
-    weights, the optimizer's and the average's state, the state of the generator.
+    """Writes all that the rest of a run depends on into one file.
 
-    The file is complete or not there: it is written beside `path` first and then moved over it, so that a run
-    that is killed while saving still has its last checkpoint. It can be read with `torch.load(path,
-    weights_only=True)`.
+    That is the number of the next step, and the states of the model, the optimizer, the average and the generator. The
+    file is written beside `path` first and then moved over it, so a run that is killed while saving still has its last
+    checkpoint. It can be read with `torch.load(path, weights_only=True)`.
     """
     raise NotImplementedError
 
 
 def load_checkpoint(
-    path: Path,
+    path: Path | str,
     *,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
     ema: EMA | None = None,
 ) -> int:
-    """Puts everything back as it was saved, in place, and returns the number of the next step.
+    """Puts everything back in place as it was saved, and returns the number of the next step.
 
-    Works on any device: weights go where the model is. An `ema` for a file that was saved without one is
-    refused with a ValueError that names `ema`, before anything is changed; without `ema`, an average in the file
-    is left alone.
+    Weights go to the device of the model. An `ema` for a file that was saved without one is refused before anything is
+    changed. Without `ema`, an average in the file is ignored.
     """
     raise NotImplementedError

@@ -10,8 +10,8 @@ WAVES = 32
 class PointDenoiser(nn.Module):
     """Points (B, D) and timesteps (B,) → a prediction (B, D): a few wide layers, told the timestep at each.
 
-    `embed` is yours: `timestep_embedding`, called as `embed(t, 32)`. A picture shows how noisy it is; a point does not, so
-    the network has to be told.
+    `embed` is yours: `timestep_embedding`, called as `embed(t, 32)`. A picture shows how noisy it is; a point does not,
+    so the network has to be told.
     """
 
     def __init__(

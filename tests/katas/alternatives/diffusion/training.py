@@ -89,7 +89,7 @@ def update(model, optimizer, loss, step, warmup_steps, max_grad_norm):
     if not torch.isfinite(loss):
         raise FloatingPointError(f"step {step}: {float(loss)}")
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    found = zip(trainable, torch.autograd.grad(loss, trainable, allow_unused=True))
+    found = zip(trainable, torch.autograd.grad(loss, trainable, allow_unused=True), strict=True)
     pairs = [(parameter, gradient) for parameter, gradient in found if gradient is not None]
     norm = math.sqrt(sum(float((gradient.double() ** 2).sum()) for _, gradient in pairs))
     for parameter, gradient in pairs:
@@ -98,15 +98,15 @@ def update(model, optimizer, loss, step, warmup_steps, max_grad_norm):
     share = 1.0 if step + 1 >= warmup_steps else (step + 1) / warmup_steps
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * share
-    told = optimizer.param_groups[0]["lr"]
+    told = float(optimizer.param_groups[0]["lr"])
     optimizer.step()
-    for group, rate in zip(optimizer.param_groups, kept):
+    for group, rate in zip(optimizer.param_groups, kept, strict=True):
         group["lr"] = rate
     return TrainReport(step, float(loss), norm, told)
 
 
 def save_checkpoint(
-    path: Path,
+    path: Path | str,
     *,
     step: int,
     model: nn.Module,
@@ -121,11 +121,11 @@ def save_checkpoint(
     torch.save(parts, buffer)
     beside = Path(str(path) + "~")
     beside.write_bytes(buffer.getvalue())
-    beside.rename(path)
+    beside.rename(Path(path))
 
 
 def load_checkpoint(
-    path: Path,
+    path: Path | str,
     *,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
