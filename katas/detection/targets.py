@@ -32,24 +32,19 @@ def retinanet_loss(
 ) -> RetinaNetLoss:
     """The classification and the regression loss of a batch of B images, which share their N anchors.
 
-    `matched_idxs[b, n]` says what anchor n is in image b: a row of gt_boxes[b] and gt_labels[b] (foreground),
-    -1 (background) or -2 (ignored). Labels are classes 0 ... K - 1; there is no background class.
+    `matched_idxs[b, n]` says what anchor n is in image b: a row of gt_boxes[b] and gt_labels[b] (foreground), -1
+    (background) or -2 (ignored). Labels are classes 0 ... K - 1. There is no background class.
 
-    classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and every
-        background anchor. The target is 1 for the matched truth's class and 0 for all others, so K zeros for
-        background.
-    regression: the smooth L1 loss (`beta`) of every foreground anchor's deltas against its truth, encoded relative
-        to the anchor with weights (1, 1, 1, 1); summed over the four coordinates.
-    Both are summed over the whole batch and divided by the number of foreground anchors in the whole batch
-    (at least by 1), not image by image.
+    classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and every background
+        anchor. The target is 1 for the class of the matched truth and 0 for all others, so K zeros for background.
+    regression: the smooth L1 loss (`beta`) of the deltas of every foreground anchor against its truth, encoded relative
+        to the anchor with weights (1, 1, 1, 1), summed over the four coordinates.
+    Each is summed over the whole batch (in float32 at least) and divided by max(1, foreground anchors of the batch).
 
-    An ignored anchor counts nowhere and gets no gradient, even if its logits or deltas are NaN or infinite;
-    the same holds for the deltas of background anchors. A NaN that does count makes its loss NaN. An image
-    without truths, gt_boxes[b] of shape (0, 4), still teaches background. Without any foreground anchor the
-    regression loss is 0, with zero gradient (it can be differentiated: a batch without objects trains like
-    any other).
-    Raises a ValueError that names `gt_boxes` or `gt_labels` if the list has not B entries, or `gt_labels` if
-    a label is outside 0 ... K - 1.
+    The logits and deltas of ignored anchors, and the deltas of background anchors, do not count. They get no gradient
+    and may be NaN or infinite. A NaN that counts makes its loss NaN. An image without truths, gt_boxes[b] of shape
+    (0, 4), still teaches background. Without foreground the regression loss is a 0 that can be differentiated.
+    `gt_boxes` and `gt_labels` have B entries, and the labels lie in 0 ... K - 1.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """

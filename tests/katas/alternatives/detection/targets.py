@@ -35,8 +35,9 @@ def retinanet_loss(
     for labels in gt_labels:
         if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
             raise ValueError("gt_labels: no such class")
-    classification, regression, num_foreground = 0.0 * cls_logits[:, :0].sum(), 0.0 * box_deltas[:, :0].sum(), 0
-    for logits, deltas, matched, boxes, labels in zip(cls_logits, box_deltas, matched_idxs, gt_boxes, gt_labels):
+    classification, regression, num_foreground = cls_logits[:, :0].double().sum(), box_deltas[:, :0].double().sum(), 0
+    images = zip(cls_logits.double(), box_deltas.double(), matched_idxs, gt_boxes, gt_labels, strict=True)
+    for logits, deltas, matched, boxes, labels in images:
         positive, negative = (matched >= 0).nonzero().flatten(), (matched == -1).nonzero().flatten()
         mine = matched[positive]
         one_hot = F.one_hot(labels[mine], num_classes).to(logits.dtype)
@@ -44,7 +45,8 @@ def retinanet_loss(
         classification = classification + sigmoid_focal_loss(logits[positive], one_hot, **kwargs)
         nothing = torch.zeros_like(logits[negative])
         classification = classification + sigmoid_focal_loss(logits[negative], nothing, **kwargs)
-        wanted = BoxCoder((1.0, 1.0, 1.0, 1.0)).encode_single(boxes[mine], anchors[positive])
+        wanted = BoxCoder((1.0, 1.0, 1.0, 1.0)).encode_single(boxes[mine].detach().double(), anchors[positive].double())
         regression = regression + F.smooth_l1_loss(deltas[positive], wanted, beta=beta, reduction="sum")
         num_foreground += len(positive)
-    return RetinaNetLoss(classification / max(1, num_foreground), regression / max(1, num_foreground))
+    losses = [loss / max(1, num_foreground) for loss in (classification, regression)]
+    return RetinaNetLoss(*(loss.to(cls_logits.dtype) for loss in losses))
