@@ -1,7 +1,7 @@
-"""Precision and recall: walk down the detections by falling score, and watch how many are right, how many found.
+"""Precision and recall: how many of the best detections are right, and how many of the objects they find.
 
-Average precision sums the walk up in one number. Here in the style of Pascal VOC, at one IoU threshold; COCO's,
-which averages over thresholds, sizes and classes, is the next kata.
+Average precision is the area under that curve. Here it is Pascal VOC's, at one IoU threshold. The next kata has
+COCO's, which averages over thresholds, sizes and classes.
 """
 
 from typing import NamedTuple
@@ -18,11 +18,11 @@ ELEVEN_POINTS = tuple(i / 10 for i in range(11))  # i / 10, as recalls are: 3 * 
 
 
 class GroundTruth(NamedTuple):
-    """The M objects of one image: boxes (M, 4) xyxy and labels (M,) int64. The rest may be left out (None).
+    """The M objects of one image: boxes (M, 4) xyxy and labels (M,) int64. The other fields are optional.
 
-    difficult (M,) bool: VOC neither asks for these objects nor punishes finding them; None: no object is.
-    crowd (M,) bool: for COCO, the box holds many objects; None: no box does.
-    areas (M,): for COCO, the area of the object itself, often less than that of its box; None: the box's area.
+    difficult (M,) bool: VOC does not count these objects. None: no object is difficult.
+    crowd (M,) bool: for COCO, the box holds many objects. None: no box does.
+    areas (M,): for COCO, the area of the object itself, often less than that of its box. None: the area of the box.
     """
 
     boxes: Tensor
@@ -42,13 +42,12 @@ class PrecisionRecall(NamedTuple):
 def precision_recall_curve(
     scores: Float[Tensor, " N"], correct: Bool[Tensor, " N"], num_positives: int
 ) -> PrecisionRecall:
-    """One point a detection, by falling score; equal scores keep the order in which they were given.
+    """One point per detection, by falling score. Equal scores keep the order in which they are given.
 
     Of the k + 1 best detections, tp are `correct`: precision[k] = tp / (k + 1), recall[k] = tp / num_positives.
-    Both are float64, whatever the dtype of the scores. No detections give an empty curve.
+    Both are float64, whatever the dtype of the scores.
 
-    `num_positives` counts the objects to be found. If it is not positive, or less than the number of correct
-    detections, a ValueError names it.
+    `num_positives` counts the objects to be found. It is at least 1, and at least the number of correct detections.
     """
     raise NotImplementedError
 
@@ -56,12 +55,12 @@ def precision_recall_curve(
 def interpolated_precision(
     precision: Float64[Tensor, " N"], recall: Float64[Tensor, " N"], recall_points: Float64[Tensor, " R"]
 ) -> Float64[Tensor, " R"]:
-    """The best precision to be had at each recall: for each r of `recall_points`,
+    """The highest precision at each recall or beyond: for each r of `recall_points`,
 
         max of precision[k] over all k with recall[k] >= r,     and 0 where the curve never reaches r.
 
-    `precision` and `recall` are a curve as `precision_recall_curve` gives it: recall never falls. The points come in
-    any order.
+    `precision` and `recall` are a curve of `precision_recall_curve`, so recall never falls. The points come in any
+    order.
     """
     raise NotImplementedError
 
@@ -73,24 +72,24 @@ def voc_average_precision(
     iou_threshold: float = 0.5,
     eleven_point: bool = False,
 ) -> dict[int, float]:
-    """Average precision of each class, {label: AP}, as Pascal VOC defines it; its mean is called mAP.
+    """Average precision of each class, {label: AP}, as Pascal VOC defines it.
 
-    The lists have one entry an image. Each class is judged by itself, over all images: its detections are visited
-    by falling score (equal scores: by image, then by place in it). A detection looks at the one object of its
-    class and image with the highest IoU (of equals the first listed). If that IoU is at least `iou_threshold`, it is
+    The lists have one entry per image. Each class is judged on its own, over all images. Its detections are visited
+    by falling score, equal scores in the order of the lists. Each is compared with the object of its class and image
+    that has the highest IoU (in float64), of equal ones the first. If this IoU is at least `iou_threshold`, it is
 
-    - ignored, as if it were not there, if the object is `difficult`;
-    - correct, if no detection before it has taken the object, which it takes now;
-    - wrong otherwise, as a second detection of one object: it does not try the next best object.
+    - left out of the curve, if the object is `difficult`;
+    - correct, if no earlier detection has taken the object;
+    - wrong otherwise. It does not try the next best object.
 
-    A detection that overlaps no object that much is wrong. Objects to be found are those not difficult; a class
-    without any does not appear in the result. IoU is computed in float64; `crowd` and `areas` play no part.
+    All other detections are wrong. The objects to be found are those not difficult. A class without any is not in the
+    result. `crowd` and `areas` play no part.
 
-    With p(r) the `interpolated_precision` of the class's curve at recall r: AP is the area under p, i.e. the sum
-    over the points k of the curve of (recall[k] - recall[k-1]) * p(recall[k]), the recall before the first point
-    being 0 (VOC 2010 and later); with `eleven_point`, it is the mean of p at `ELEVEN_POINTS` (VOC 2007). A class
-    with objects and without detections has AP 0.
+    With p(r) the interpolated precision at recall r, AP is
 
-    Lists of different lengths, or an `iou_threshold` outside (0, 1], raise a ValueError that names them.
+        the sum over k of (recall[k] - recall[k-1]) * p(recall[k]), with recall[-1] = 0    (VOC 2010 and later)
+        the mean of p at `ELEVEN_POINTS`, with `eleven_point`                              (VOC 2007)
+
+    `truths` is as long as `detections`. 0 < `iou_threshold` <= 1.
     """
     raise NotImplementedError

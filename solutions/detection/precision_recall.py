@@ -1,7 +1,7 @@
-"""Precision and recall: walk down the detections by falling score, and watch how many are right, how many found.
+"""Precision and recall: how many of the best detections are right, and how many of the objects they find.
 
-Average precision sums the walk up in one number. Here in the style of Pascal VOC, at one IoU threshold; COCO's,
-which averages over thresholds, sizes and classes, is the next kata.
+Average precision is the area under that curve. Here it is Pascal VOC's, at one IoU threshold. The next kata has
+COCO's, which averages over thresholds, sizes and classes.
 """
 
 from typing import NamedTuple
@@ -18,11 +18,11 @@ ELEVEN_POINTS = tuple(i / 10 for i in range(11))  # i / 10, as recalls are: 3 * 
 
 
 class GroundTruth(NamedTuple):
-    """The M objects of one image: boxes (M, 4) xyxy and labels (M,) int64. The rest may be left out (None).
+    """The M objects of one image: boxes (M, 4) xyxy and labels (M,) int64. The other fields are optional.
 
-    difficult (M,) bool: VOC neither asks for these objects nor punishes finding them; None: no object is.
-    crowd (M,) bool: for COCO, the box holds many objects; None: no box does.
-    areas (M,): for COCO, the area of the object itself, often less than that of its box; None: the box's area.
+    difficult (M,) bool: VOC does not count these objects. None: no object is difficult.
+    crowd (M,) bool: for COCO, the box holds many objects. None: no box does.
+    areas (M,): for COCO, the area of the object itself, often less than that of its box. None: the area of the box.
     """
 
     boxes: Tensor
@@ -42,16 +42,15 @@ class PrecisionRecall(NamedTuple):
 def precision_recall_curve(
     scores: Float[Tensor, " N"], correct: Bool[Tensor, " N"], num_positives: int
 ) -> PrecisionRecall:
-    """One point a detection, by falling score; equal scores keep the order in which they were given.
+    """One point per detection, by falling score. Equal scores keep the order in which they are given.
 
     Of the k + 1 best detections, tp are `correct`: precision[k] = tp / (k + 1), recall[k] = tp / num_positives.
-    Both are float64, whatever the dtype of the scores. No detections give an empty curve.
+    Both are float64, whatever the dtype of the scores.
 
-    `num_positives` counts the objects to be found. If it is not positive, or less than the number of correct
-    detections, a ValueError names it.
+    `num_positives` counts the objects to be found. It is at least 1, and at least the number of correct detections.
     """
     if num_positives < max(1, int(correct.sum())):
-        raise ValueError(f"num_positives must be positive and cover all correct detections, got {num_positives}")
+        raise ValueError(f"num_positives must be at least 1 and the number of correct detections, got {num_positives}")
     order = scores.argsort(descending=True, stable=True)
     true_positives = correct[order].cumsum(dim=0).double()
     kept = torch.arange(1, len(scores) + 1, device=scores.device)
@@ -61,14 +60,14 @@ def precision_recall_curve(
 def interpolated_precision(
     precision: Float64[Tensor, " N"], recall: Float64[Tensor, " N"], recall_points: Float64[Tensor, " R"]
 ) -> Float64[Tensor, " R"]:
-    """The best precision to be had at each recall: for each r of `recall_points`,
+    """The highest precision at each recall or beyond: for each r of `recall_points`,
 
         max of precision[k] over all k with recall[k] >= r,     and 0 where the curve never reaches r.
 
-    `precision` and `recall` are a curve as `precision_recall_curve` gives it: recall never falls. The points come in
-    any order.
+    `precision` and `recall` are a curve of `precision_recall_curve`, so recall never falls. The points come in any
+    order.
     """
-    # The maximum over everything at and after k; one more point, of precision 0, for recalls never reached.
+    # The maximum over all points from k on. One more point, of precision 0, stands for recalls never reached.
     best_from = F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, 1))
     return best_from[torch.searchsorted(recall.contiguous(), recall_points.contiguous())]
 
@@ -80,28 +79,28 @@ def voc_average_precision(
     iou_threshold: float = 0.5,
     eleven_point: bool = False,
 ) -> dict[int, float]:
-    """Average precision of each class, {label: AP}, as Pascal VOC defines it; its mean is called mAP.
+    """Average precision of each class, {label: AP}, as Pascal VOC defines it.
 
-    The lists have one entry an image. Each class is judged by itself, over all images: its detections are visited
-    by falling score (equal scores: by image, then by place in it). A detection looks at the one object of its
-    class and image with the highest IoU (of equals the first listed). If that IoU is at least `iou_threshold`, it is
+    The lists have one entry per image. Each class is judged on its own, over all images. Its detections are visited
+    by falling score, equal scores in the order of the lists. Each is compared with the object of its class and image
+    that has the highest IoU (in float64), of equal ones the first. If this IoU is at least `iou_threshold`, it is
 
-    - ignored, as if it were not there, if the object is `difficult`;
-    - correct, if no detection before it has taken the object, which it takes now;
-    - wrong otherwise, as a second detection of one object: it does not try the next best object.
+    - left out of the curve, if the object is `difficult`;
+    - correct, if no earlier detection has taken the object;
+    - wrong otherwise. It does not try the next best object.
 
-    A detection that overlaps no object that much is wrong. Objects to be found are those not difficult; a class
-    without any does not appear in the result. IoU is computed in float64; `crowd` and `areas` play no part.
+    All other detections are wrong. The objects to be found are those not difficult. A class without any is not in the
+    result. `crowd` and `areas` play no part.
 
-    With p(r) the `interpolated_precision` of the class's curve at recall r: AP is the area under p, i.e. the sum
-    over the points k of the curve of (recall[k] - recall[k-1]) * p(recall[k]), the recall before the first point
-    being 0 (VOC 2010 and later); with `eleven_point`, it is the mean of p at `ELEVEN_POINTS` (VOC 2007). A class
-    with objects and without detections has AP 0.
+    With p(r) the interpolated precision at recall r, AP is
 
-    Lists of different lengths, or an `iou_threshold` outside (0, 1], raise a ValueError that names them.
+        the sum over k of (recall[k] - recall[k-1]) * p(recall[k]), with recall[-1] = 0    (VOC 2010 and later)
+        the mean of p at `ELEVEN_POINTS`, with `eleven_point`                              (VOC 2007)
+
+    `truths` is as long as `detections`. 0 < `iou_threshold` <= 1.
     """
     if len(detections) != len(truths):
-        raise ValueError(f"detections and truths must cover the same images, got {len(detections)} and {len(truths)}")
+        raise ValueError(f"detections and truths have one entry per image, got {len(detections)} and {len(truths)}")
     if not 0 < iou_threshold <= 1:
         raise ValueError(f"iou_threshold must lie in (0, 1], got {iou_threshold}")
     results = {}
@@ -118,12 +117,14 @@ def voc_average_precision(
 def _targets(
     detections: list[Detections], truths: list[GroundTruth], label: int, iou_threshold: float
 ) -> tuple[Tensor, list[int], list[bool]]:
-    """For one class: scores, the object that each detection overlaps most (-1: none enough), who is difficult."""
+    """For one class: scores, the object that each detection overlaps most (-1: too little), the difficult flags."""
     scores, targets, difficult = [], [], []
-    for found, truth in zip(detections, truths):
+    for found, truth in zip(detections, truths, strict=True):
         mine, theirs = found.labels == label, truth.labels == label
         ious = box_iou(found.boxes[mine].double(), truth.boxes[theirs].double())
-        overlap, index = F.pad(ious, (0, 1)).max(dim=1)  # one column more: without objects there is no maximum
+        overlap, index = F.pad(ious, (0, 1)).max(
+            dim=1
+        )  # without objects there is no maximum: one more column, of zeros
         scores.append(found.scores[mine])
         targets += torch.where(overlap >= iou_threshold, index + len(difficult), -1).tolist()
         flags = torch.zeros_like(theirs) if truth.difficult is None else truth.difficult

@@ -52,10 +52,10 @@ def voc_average_precision(detections: list[Detections], truths, *, iou_threshold
     objects, claims = {}, {}
     for image, truth in enumerate(truths):
         hard = [False] * len(truth.labels) if truth.difficult is None else truth.difficult.tolist()
-        for box, label, difficult in zip(truth.boxes.tolist(), truth.labels.tolist(), hard):
+        for box, label, difficult in zip(truth.boxes.tolist(), truth.labels.tolist(), hard, strict=True):
             objects.setdefault(label, {}).setdefault(image, []).append((box, difficult))
     for image, found in enumerate(detections):
-        for box, score, label in zip(*(field.tolist() for field in found)):
+        for box, score, label in zip(*(field.tolist() for field in found), strict=True):
             claims.setdefault(label, []).append((-score, image, len(claims.get(label, [])), box))
     results = {}
     for label, images in objects.items():
