@@ -1,8 +1,7 @@
 """Classifier-free guidance: exaggerate what the label changes.
 
-A network that was taught with the label and, now and then, without it, gives two predictions. The way from
-the one without to the one with the label is what the label means; going further along it makes samples more
-typical of the label, and more alike.
+A network that was trained with the label and, now and then, without it gives two predictions. The difference between
+them is what the label changes. Adding more of it makes samples more typical of the label, and more alike.
 """
 
 from collections.abc import Callable
@@ -15,13 +14,12 @@ from torch import Tensor
 def drop_labels(
     labels: Int64[Tensor, " B"], null_label: int, drop_probability: float, *, generator: torch.Generator
 ) -> Int64[Tensor, " B"]:
-    """The labels, each replaced by `null_label` with `drop_probability`, independently of the others.
+    """The labels, each replaced by `null_label` with probability `drop_probability`, independently of the others.
 
-    Probability 0 changes none, 1 changes all. All randomness comes from `generator`, which is on the device
-    of the labels; each call goes on with it, so the next batch loses other labels. Raises a ValueError that
-    names `drop_probability` if it is outside [0, 1].
+    Probability 0 changes none, 1 changes all. `drop_probability` lies in [0, 1]. `generator` is on the device of the
+    labels.
 
-    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598), where it is p_uncond.
+    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598), where the probability is p_uncond.
     """
     raise NotImplementedError
 
@@ -35,14 +33,17 @@ def guided_noise(
     scale: float,
     null_label: int,
 ) -> Float[Tensor, "B *shape"]:
-    """The guided prediction, without + scale * (with - without), where `with` is the model's answer for the
-    labels, and `without` the same model's answer for `null_label`.
+    """The guided prediction:
 
-    Scale 0 is unconditional, 1 is conditional without guidance, above 1 exaggerates; below 0 leads away from
-    the label. `model(x, t, labels)` answers each row by itself; it is called once, with 2 B rows in any
-    order, whatever the scale: both answers cost one pass. For a given x_t, the clean sample and the velocity
-    are affine in the noise, so predictions of those may be guided just the same.
+        without + scale * (with - without)
 
-    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598); their w is scale - 1.
+    `with` is the model's answer for the labels, `without` its answer for `null_label`. Scale 0 is unconditional, 1 is
+    conditional without guidance. A scale above 1 exaggerates, one below 0 leads away from the label.
+
+    `model(x, t, labels)` answers each row by itself. It is called once, with 2 B rows in any order, whatever the scale
+    and the labels are. For a given x_t, the clean sample and the velocity are affine in the noise. So predictions of
+    those may be guided in the same way.
+
+    Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598), equation 6. Their w is scale - 1.
     """
     raise NotImplementedError
