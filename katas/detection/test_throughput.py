@@ -83,7 +83,7 @@ def as_coco(entries) -> COCO:
     rows = []
     for image, entry in enumerate(entries):
         scores = entry.scores.tolist() if hasattr(entry, "scores") else [1.0] * len(entry.labels)
-        for (x1, y1, x2, y2), label, score in zip(entry.boxes.tolist(), entry.labels.tolist(), scores):
+        for (x1, y1, x2, y2), label, score in zip(entry.boxes.tolist(), entry.labels.tolist(), scores, strict=True):
             row = {"id": len(rows) + 1, "image_id": image, "category_id": label, "iscrowd": 0, "score": score}
             rows.append(row | {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)})
     api = COCO()
@@ -193,7 +193,7 @@ def test_the_solution_keeps_up_with_the_library(name, record_property):
     inputs = operation.inputs()
     solution, library = (implementation(operation, who) for who in ("solution", "library"))
     times = [(seconds(solution, inputs), seconds(library, inputs)) for _ in range(3 if name == "coco" else 40)]
-    mine, theirs = (min(column) for column in zip(*times))
+    mine, theirs = (min(column) for column in zip(*times, strict=True))
     ratio = f"{1e3 * mine:.2f} ms against {1e3 * theirs:.2f} ms, {mine / theirs:.2f} times"
     record_property("speed", f"{name} on cpu, solution and library: {ratio}")
     assert mine <= operation.at_most * theirs, f"{name}: {ratio}; promised is at most {operation.at_most} times"

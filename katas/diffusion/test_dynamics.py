@@ -62,7 +62,7 @@ def frechet(judge, device):
 
 
 def test_noise_prediction_does_not_survive_few_steps(device, run_dir, metrics, progress):
-    """At the last timestep √ᾱ is 5e-5 or less: the clean sample from the noise is the error of the network times 20,000.
+    """At the last timestep √ᾱ is 5e-5 or less, so x_start from the noise has the error of the network times 20,000.
 
     A thousand small steps forgive that, twenty do not. The velocity divides by nothing.
     """

@@ -135,7 +135,7 @@ def guided_digits(model, labels, schedule, generator, *, size, scale=GUIDANCE_SC
 def check_digits(train, test, seed, device, run_dir, metrics, progress, budget, *, name, channels, steps, sets=1):
     """Trains, samples and judges; returns the agreements by DDIM and DDPM, and the ratio of Fréchet distances.
 
-    A set has as many images as `test`. Few images make a distance that varies by half: the mean over some `sets` does not.
+    A set has as many images as `test`. The distance of few images varies by half, so it is a mean over `sets`.
     """
     judge = judge_of(train, run_dir.parent / f"judge_{name}.pt", device=device)
     real_labels, size = test.labels.to(device), test.images.shape[-1]

@@ -1,4 +1,4 @@
-"""The same loop with its parts in other places: multinomial indices, an own clip, a scheduler object, an own file format."""
+"""The same loop in another order: multinomial indices, a clip and a file format of its own."""
 
 import copy
 import io
@@ -68,7 +68,7 @@ def train_diffusion(
             condition = (drop_labels(labels[index], null_label, drop_probability, generator=generator),)
         model.train()
         losses = diffusion_loss(
-            lambda x, t: model(x, t, *condition),
+            lambda x, t, condition=condition: model(x, t, *condition),
             samples[index],
             t,
             noise,
