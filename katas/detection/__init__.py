@@ -14,6 +14,7 @@ KATAS = (
     "fpn",
     "retina_head",
     "postprocess",
+    "retinanet",
     "precision_recall",
     "average_precision",
     "training",

@@ -21,7 +21,8 @@ from katas.detection.given.recipes import (
     voc_or_skip,
 )
 from katas.detection.given.scenes import SceneLoader, digit_scenes
-from katas.detection.training import RetinaNet, evaluate_detector, train_detector
+from katas.detection.retinanet import RetinaNet
+from katas.detection.training import evaluate_detector, train_detector
 
 pytestmark = pytest.mark.gpu
 

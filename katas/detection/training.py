@@ -1,38 +1,26 @@
-"""The whole detector: backbone, pyramid, head and anchors become one model; then it is trained and judged.
+"""Training and judging a detector.
 
-Nothing here is new mathematics. What can go wrong is order, mode and bookkeeping: anchors in the order of the
-head's rows, frozen parts that stay frozen, a loss that is checked before it is trusted, an evaluation that
-leaves the model as it was.
+What goes wrong is mode and bookkeeping: a loss that is trusted before it is checked, a schedule that counts within the
+epoch, an evaluation that leaves the model in another mode.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
-import torchvision
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
-from .anchors import pyramid_anchors
 from .average_precision import CocoMetrics, coco_average_precision
-from .boxes import box_iou
-from .fpn import FeaturePyramid
-from .matching import match_anchors
-from .postprocess import Detections, postprocess_detections
 from .precision_recall import GroundTruth
-from .retina_head import RetinaHead, RetinaHeadOutput
-from .targets import RetinaNetLoss, retinanet_loss
-
-# Of ImageNet, red, green, blue: torchvision's pretrained backbones expect images normalised by them.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class StepReport(NamedTuple):
-    """What `train_detector` tells after a step: the parts of the loss before the update, the norm of the
-    gradient before clipping, and the learning rate of the first parameter group."""
+    """What `train_detector` reports after a step, in Python numbers.
+
+    Both parts of the loss before the update, the norm of the gradient before clipping, and the learning rate of the
+    first parameter group.
+    """
 
     step: int
     classification: float
@@ -41,92 +29,13 @@ class StepReport(NamedTuple):
     learning_rate: float
 
 
-class ResNetBackbone(nn.Module):
-    """A torchvision ResNet without its classifier; gives the list of maps C3, C4, C5, at strides 8, 16, 32.
-
-    `name` is a torchvision model such as "resnet18"; `weights` is what `torchvision.models.get_model` takes:
-    None for random weights, "DEFAULT" for pretrained ones. `out_channels` lists the channels of the maps.
-
-    Submodules are named as in torchvision (conv1, bn1, layer1, ..., layer4), so that the state dict is that
-    of the torchvision model without `fc`. Every batch norm is a `torchvision.ops.FrozenBatchNorm2d`: a
-    detector's batches are too small for good statistics. Of the five stages (conv1, layer1, ..., layer4) the
-    first `frozen_stages` do not train: their parameters have `requires_grad` False.
-
-    A `frozen_stages` outside 0 ... 5 is rejected with a ValueError that names it.
-    """
-
-    def __init__(self, name: str = "resnet18", *, weights: str | None = None, frozen_stages: int = 2) -> None:
-        raise NotImplementedError
-
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """C3, C4 and C5: what comes out of layer2, layer3 and layer4."""
-        raise NotImplementedError
-
-
-class RetinaNet(nn.Module):
-    """RetinaNet on any backbone: a module that maps images to a list of feature maps, from fine to coarse.
-
-    `in_channels[l]` and `strides[l]` belong to map `l` of the backbone; the pyramid adds two levels, each of
-    twice the stride of the one before. `anchor_sizes` has one size for each level of the pyramid
-    (`len(in_channels) + 2`); None means four times the stride, as in the paper. `scales` and `aspect_ratios`
-    are those of `pyramid_anchors`.
-
-    Submodules: `backbone`, `pyramid` (a `FeaturePyramid` with `out_channels` channels) and `head` (a
-    `RetinaHead`). Images are in [0, 1]; the backbone sees `(images - IMAGE_MEAN) / IMAGE_STD`, by channel.
-
-    A number of `strides` other than that of `in_channels`, or of `anchor_sizes` other than that of levels, is
-    rejected with a ValueError that names the argument.
-
-    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        in_channels: list[int],
-        num_classes: int,
-        *,
-        strides: Sequence[int] = (8, 16, 32),
-        out_channels: int = 256,
-        num_convs: int = 4,
-        prior_probability: float = 0.01,
-        anchor_sizes: Sequence[float] | None = None,
-        scales: Sequence[float] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
-        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
-    ) -> None:
-        raise NotImplementedError
-
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[RetinaHeadOutput, list[Float[Tensor, "_ 4"]]]:
-        """The head's output for the batch, and for each level the anchors (H*W*A, 4) that its rows belong to.
-
-        The anchors are `pyramid_anchors` of the levels' sizes, in the dtype and on the device of the images.
-        """
-        raise NotImplementedError
-
-    def loss(
-        self,
-        images: Float[Tensor, "B 3 H W"],
-        gt_boxes: list[Float[Tensor, "_ 4"]],
-        gt_labels: list[Int64[Tensor, " _"]],
-    ) -> RetinaNetLoss:
-        """`retinanet_loss` of the batch, over the anchors of all levels together; each image is matched by
-        `match_anchors` with its default thresholds."""
-        raise NotImplementedError
-
-    def detect(self, images: Float[Tensor, "B 3 H W"], **options) -> list[Detections]:
-        """One `Detections` for each image, by `postprocess_detections`, to which `options` are handed on.
-
-        Gradients are not promised: under `torch.no_grad()`, as in `evaluate_detector`, none are recorded.
-        """
-        raise NotImplementedError
-
-
 def learning_rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> float:
     """What the learning rate is multiplied by at `step` = 0 ... total_steps - 1.
 
-    Linear warm-up, then half a cosine: `(step + 1) / warmup_steps` while `step < warmup_steps`; from then on
-    `(1 + cos(pi * (step - warmup_steps) / (total_steps - warmup_steps))) / 2`. With `warmup_steps >= total_steps`
-    all is warm-up, and the full rate may never be reached.
+        (step + 1) / warmup_steps                                                      while step < warmup_steps
+        (1 + cos(pi * (step - warmup_steps) / (total_steps - warmup_steps))) / 2       from then on
+
+    With `warmup_steps` >= `total_steps` all is warm-up, and the full rate may never be reached.
     """
     raise NotImplementedError
 
@@ -142,25 +51,18 @@ def train_detector(
     on_step: Callable[[StepReport], None] | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Trains `model`, in place, on `epochs` passes over `loader`.
+    """Trains `model` in place on `epochs` passes over `loader`.
 
-    `loader` has a length, can be iterated over again and again, and yields batches
-    `(images, gt_boxes, gt_labels)`, as `model.loss` takes them; they are moved to the device of the model's
-    parameters. What `model.loss` returns has a `classification` and a `regression`; the loss is their sum.
+    `loader` has a length. Every pass yields batches `(images, gt_boxes, gt_labels)`, which are moved to the device of
+    the model. The loss is the sum of `classification` and `regression` of `model.loss(*batch)`. Steps are counted over
+    all epochs. In a step
 
-    Steps are counted from 0 over all epochs. At each step the learning rate of every parameter group, its "lr", is
-    what it was at the call times `learning_rate_factor`, with `total_steps = epochs * len(loader)`; the gradient
-    of this batch alone is scaled down to the norm `max_grad_norm`, over all parameters of the model together, if
-    it is longer; then the optimizer steps. Between the steps the gradients of the parameters are not promised, nor
-    are the learning rates after the last one: set "lr" anew before another call.
+        1. the rate of every group is its rate at the call times `learning_rate_factor`, of epochs * len(loader) steps
+        2. the gradient of this batch alone is scaled down to the norm `max_grad_norm` over all parameters of the model
+        3. the optimizer steps, and `on_step(report)` is called
 
-    The model is put in training mode at the start of each epoch, whatever the callbacks did to it.
-    `on_step(report)` is called after each step and `on_epoch(epoch)`, from 0, after each epoch. An exception,
-    Ctrl-C included, passes through and leaves the model as the last whole step made it; metrics and
-    checkpoints that the callbacks have written until then are kept.
-
-    A loss that is not finite raises a FloatingPointError that names the step and the values of both parts,
-    before it changes the weights or the optimizer's `state`.
+    `on_epoch(epoch)` comes after each epoch. Each epoch starts in training mode. A loss that is not finite raises a
+    FloatingPointError that names the step and both parts. Then neither weights nor optimizer state have changed.
     """
     raise NotImplementedError
 
@@ -169,8 +71,7 @@ def train_detector(
 def evaluate_detector(model: nn.Module, loader: Iterable, **options) -> CocoMetrics:
     """`coco_average_precision` of `model.detect(images, **options)` over all batches of `loader`.
 
-    Batches are those of `train_detector`, and moved likewise; no object is a crowd. Meanwhile the model is in
-    evaluation mode and no gradient is recorded. Afterwards every module is in the mode in which it was, also if
-    an exception passes through.
+    Batches are those of `train_detector`. No object is a crowd. Meanwhile the model is in evaluation mode. Afterwards
+    every module is in the mode in which it was, after an exception as well.
     """
     raise NotImplementedError

@@ -107,6 +107,7 @@ def _equal(result, expected) -> bool:
 
 def global_rng_is_untouched(fn: Callable, *args, **kwargs) -> None:
     __tracebackhide__ = True
+    torch.rand(1), np.random.rand(), random.random()  # past every seed that the function may set
     states = {"torch": torch.get_rng_state(), "numpy": np.random.get_state()[1].copy(), "random": random.getstate()}
     with annotation_checks(False):  # they look at a random item of a list
         fn(*args, **kwargs)

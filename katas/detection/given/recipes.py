@@ -16,8 +16,9 @@ from katas.detection.given.backbones import SmallBackbone, TinyBackbone
 from katas.detection.given.scenes import NUM_CLASSES, SceneLoader, bar_scenes
 from katas.detection.matching import match_anchors
 from katas.detection.precision_recall import GroundTruth, voc_average_precision
+from katas.detection.retinanet import ResNetBackbone, RetinaNet
 from katas.detection.targets import retinanet_loss
-from katas.detection.training import ResNetBackbone, RetinaNet, evaluate_detector, train_detector
+from katas.detection.training import evaluate_detector, train_detector
 from katas.lab.checks.budget import flops_of
 from katas.lab.checks.plots import detections_sheet, learning_curves
 from katas.lab.checks.recorder import LossRecorder

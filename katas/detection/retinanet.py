@@ -1,0 +1,95 @@
+"""The whole detector: backbone, pyramid, head and anchors become one model.
+
+Nothing here is new mathematics. What goes wrong is order and bookkeeping: anchors in the order of the head's rows, and
+frozen parts that stay frozen.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torchvision
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from .anchors import pyramid_anchors
+from .boxes import box_iou
+from .fpn import FeaturePyramid
+from .matching import match_anchors
+from .postprocess import Detections, postprocess_detections
+from .retina_head import RetinaHead, RetinaHeadOutput
+from .targets import RetinaNetLoss, retinanet_loss
+
+# Of ImageNet, red, green, blue: torchvision's pretrained backbones expect images normalised by them.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+class ResNetBackbone(nn.Module):
+    """A torchvision ResNet without its classifier. It gives the maps C3, C4, C5, at strides 8, 16, 32.
+
+    `name` and `weights` are those of `torchvision.models.get_model`: None for random weights, "DEFAULT" for
+    pretrained ones. `out_channels` lists the channels of the maps. Submodules are named as in torchvision (conv1, bn1,
+    layer1, ..., layer4), so the state dict is that of the torchvision model without `fc`.
+
+    Every batch norm is a `torchvision.ops.FrozenBatchNorm2d`, because the batches of a detector are too small for good
+    statistics. Of the five stages (conv1, layer1, ..., layer4) the first `frozen_stages` (0 ... 5) do not train. Their
+    parameters have `requires_grad` False.
+    """
+
+    def __init__(self, name: str = "resnet18", *, weights: str | None = None, frozen_stages: int = 2) -> None:
+        raise NotImplementedError
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """C3, C4 and C5: what comes out of layer2, layer3 and layer4."""
+        raise NotImplementedError
+
+
+class RetinaNet(nn.Module):
+    """RetinaNet on any backbone that maps images to a list of feature maps, from fine to coarse.
+
+    `in_channels` and `strides` have one entry per map of the backbone. The pyramid adds two levels, each of twice the
+    stride of the one before. `anchor_sizes` has one size per level of the pyramid, so two more. None means four times
+    the stride, as in the paper. `scales` and `aspect_ratios` are those of `pyramid_anchors`.
+
+    Submodules are `backbone`, `pyramid` (a `FeaturePyramid` with `out_channels` channels) and `head` (a `RetinaHead`).
+    Images are in [0, 1]. The backbone sees `(images - IMAGE_MEAN) / IMAGE_STD` per channel.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        in_channels: list[int],
+        num_classes: int,
+        *,
+        strides: Sequence[int] = (8, 16, 32),
+        out_channels: int = 256,
+        num_convs: int = 4,
+        prior_probability: float = 0.01,
+        anchor_sizes: Sequence[float] | None = None,
+        scales: Sequence[float] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    ) -> None:
+        raise NotImplementedError
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[RetinaHeadOutput, list[Float[Tensor, "_ 4"]]]:
+        """The output of the head, and per level the anchors (H*W*A, 4) that its rows belong to."""
+        raise NotImplementedError
+
+    def loss(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        gt_boxes: list[Float[Tensor, "_ 4"]],
+        gt_labels: list[Int64[Tensor, " _"]],
+    ) -> RetinaNetLoss:
+        """`retinanet_loss` of the batch, over the anchors of all levels together.
+
+        Each image is matched by `match_anchors` with its default thresholds.
+        """
+        raise NotImplementedError
+
+    def detect(self, images: Float[Tensor, "B 3 H W"], **options) -> list[Detections]:
+        """One `Detections` per image, by `postprocess_detections` with these `options`."""
+        raise NotImplementedError
