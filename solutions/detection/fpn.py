@@ -1,9 +1,7 @@
-"""The feature pyramid: coarse maps know what is there, fine maps know where; a top-down path gives every
-level both.
+"""The feature pyramid: coarse maps know what is there, fine maps know where. A top-down path gives every level both.
 
-A backbone's fine maps see edges, its coarse maps see objects. The pyramid brings them to one number of
-channels, adds each coarse map, enlarged, to the next finer one, and appends two still coarser levels for
-large objects.
+The pyramid brings all maps of the backbone to one number of channels and adds each coarse map, enlarged, to the next
+finer one. Two still coarser levels are for large objects.
 """
 
 import torch.nn.functional as F
@@ -23,11 +21,10 @@ class FeaturePyramid(nn.Module):
     - `p6`: a 3×3 convolution (stride 2, padding 1) from `in_channels[-1]` to `out_channels`;
     - `p7`: a 3×3 convolution (stride 2, padding 1) from `out_channels` to `out_channels`.
 
-    All convolutions have a bias, and every bias starts at zero. No normalisation.
-    An empty `in_channels` is rejected with a ValueError that names it.
+    All convolutions have a bias, and every bias starts at zero. There is no normalisation. `in_channels` is not empty.
 
-    Lin et al., "Feature Pyramid Networks for Object Detection", 2017; P6 and P7 as in Lin et al., "Focal Loss
-    for Dense Object Detection", 2017.
+    Source: Lin et al., Feature Pyramid Networks for Object Detection (arXiv 1612.03144); P6 and P7 as in Lin et al.,
+    Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """
 
     def __init__(self, in_channels: list[int], out_channels: int) -> None:
@@ -44,22 +41,22 @@ class FeaturePyramid(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, features: list[Float[Tensor, "B _ _ _"]]) -> list[Float[Tensor, "B C _ _"]]:
-        """`len(features) + 2` maps of `out_channels` channels, from fine to coarse; `features` goes from fine
-        to coarse.
+        """`len(features) + 2` maps of `out_channels` channels. Features and result go from fine to coarse.
 
-        Top-down: `merged[last] = lateral_convs[last](features[last])`, and for each finer level
-        `merged[l] = lateral_convs[l](features[l]) + merged[l + 1]` enlarged to the size of `features[l]` by
-        nearest neighbour (`F.interpolate(..., mode="nearest")`; sizes need not be multiples of each other).
-        Output `l` is `output_convs[l](merged[l])`, of the size of `features[l]`: only `merged`, never an
-        output, is handed down. Then `P6 = p6(features[-1])`, on the backbone's map, and `P7 = p7(relu(P6))`;
-        each halves the size, rounding up. A number of features other than `len(in_channels)` is rejected with
-        a ValueError that names both numbers.
+            merged[last] = lateral_convs[last](features[last])
+            merged[l] = lateral_convs[l](features[l]) + merged[l + 1] enlarged to the size of features[l]
+            output[l] = output_convs[l](merged[l])
+            P6 = p6(features[-1])        P7 = p7(relu(P6))
+
+        Maps are enlarged by nearest neighbour (`F.interpolate(..., mode="nearest")`), and sizes need not be multiples
+        of each other. P6 and P7 each halve the size, rounded up. There are as many features as `in_channels`. Otherwise
+        a ValueError names both numbers.
         """
         if len(features) != len(self.lateral_convs):
             raise ValueError(f"expected {len(self.lateral_convs)} feature maps, got {len(features)}")
-        merged = [conv(feature) for conv, feature in zip(self.lateral_convs, features)]
+        merged = [conv(feature) for conv, feature in zip(self.lateral_convs, features, strict=True)]
         for level in range(len(merged) - 2, -1, -1):  # top-down: each level needs the one above it
             enlarged = F.interpolate(merged[level + 1], size=merged[level].shape[-2:], mode="nearest")
             merged[level] = merged[level] + enlarged
         p6 = self.p6(features[-1])
-        return [conv(m) for conv, m in zip(self.output_convs, merged)] + [p6, self.p7(F.relu(p6))]
+        return [conv(m) for conv, m in zip(self.output_convs, merged, strict=True)] + [p6, self.p7(F.relu(p6))]

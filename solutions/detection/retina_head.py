@@ -1,8 +1,7 @@
-"""The head of RetinaNet: two small convolutional networks that answer, for every anchor of every level,
-*what* and *where*.
+"""The head of RetinaNet: two small convolutional networks that say, for every anchor of every level, what and where.
 
-The same weights run over all levels of the pyramid. The classifier starts out believing that an object is
-rare: otherwise the thousands of background anchors swamp the first steps of training.
+The same weights run over all levels of the pyramid. The classifier starts with a small probability for every class.
+Otherwise thousands of background anchors dominate the first steps of training.
 """
 
 import math
@@ -20,26 +19,24 @@ class RetinaHeadOutput(NamedTuple):
 
 
 class RetinaHead(nn.Module):
-    """Classification and box regression, shared by all levels; `num_anchors` A is the number of anchors at
-    each place.
+    """Classification and box regression, shared by all levels. `num_anchors` A is the number of anchors per place.
 
     Submodules, so that weights can be copied:
 
-    - `cls_subnet` and `box_subnet`: each an `nn.Sequential` of `num_convs` times (3×3 convolution with
-      padding 1, `in_channels` to `in_channels`; `nn.ReLU`). They share no weight with each other;
-    - `cls_logits`: a 3×3 convolution (padding 1) to `num_anchors * num_classes` channels, after `cls_subnet`;
-      channel `a * num_classes + k` is the logit of class k for anchor a;
-    - `box_deltas`: a 3×3 convolution (padding 1) to `num_anchors * 4` channels, after `box_subnet`; channel
-      `a * 4 + d` is delta d of anchor a.
+    - `cls_subnet` and `box_subnet`, each an `nn.Sequential` of `num_convs` times (3×3 convolution with padding 1,
+      `in_channels` to `in_channels`; `nn.ReLU`)
+    - `cls_logits`, a 3×3 convolution (padding 1) after `cls_subnet`; channel `a * num_classes + k` is the logit of
+      class k for anchor a
+    - `box_deltas`, a 3×3 convolution (padding 1) after `box_subnet`; channel `a * 4 + d` is delta d of anchor a
 
-    No activation follows the last two. At the start all biases are zero, but that of `cls_logits` is
-    `-log((1 - prior_probability) / prior_probability)`, so that features of zero give exactly the probability
-    `prior_probability` to every class; the weights of `cls_logits` and `box_deltas` are drawn from a normal
-    distribution with standard deviation 0.01. (The weights of the subnets may start as you like.)
+    No activation follows the last two. Their weights are drawn from a normal distribution with standard deviation 0.01.
+    All biases start at 0 except those of `cls_logits`, which start at
 
-    A `prior_probability` outside the open interval (0, 1) is rejected with a ValueError that names it.
+        -log((1 - prior_probability) / prior_probability),        0 < prior_probability < 1
 
-    Lin et al., "Focal Loss for Dense Object Detection", 2017.
+    so features of 0 give every class this probability. The weights of the subnets may start as you like.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), section 4.1.
     """
 
     def __init__(
@@ -65,11 +62,9 @@ class RetinaHead(nn.Module):
         nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior_probability) / prior_probability))
 
     def forward(self, features: list[Float[Tensor, "B C _ _"]]) -> RetinaHeadOutput:
-        """Per level, in the order of `features`: cls_logits (B, H*W*A, num_classes) and box_deltas (B, H*W*A,
-        4).
+        """Per level, in the order of `features`: cls_logits (B, H*W*A, num_classes) and box_deltas (B, H*W*A, 4).
 
-        Rows are ordered as the anchors are: by row of the map, then column, then anchor. The row of anchor a
-        at cell (i, j) is `(i * W + j) * A + a`.
+        Rows are in the order of the anchors. The row of anchor a at place (i, j) is `(i * W + j) * A + a`.
         """
         cls_logits = [_rows(self.cls_logits(self.cls_subnet(f)), self.num_classes) for f in features]
         box_deltas = [_rows(self.box_deltas(self.box_subnet(f)), 4) for f in features]
@@ -88,4 +83,5 @@ def _subnet(channels: int, num_convs: int) -> nn.Sequential:
 
 def _rows(maps: Float[Tensor, "B AD H W"], size: int) -> Float[Tensor, "B HWA D"]:
     """Channels last, then one row for each anchor. A plain reshape would mix places with channels."""
-    return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, size)
+    batch, channels, height, width = maps.shape
+    return maps.permute(0, 2, 3, 1).reshape(batch, height * width * channels // size, size)

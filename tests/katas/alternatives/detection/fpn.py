@@ -32,7 +32,7 @@ class FeaturePyramid(nn.Module):
             coarser = merged_from(level + 1)
             return [own + enlarge(coarser[0], own.shape[2], own.shape[3]), *coarser]
 
-        levels = [conv(merged) for conv, merged in zip(self.output_convs, merged_from(0))]
+        levels = [conv(merged) for conv, merged in zip(self.output_convs, merged_from(0), strict=True)]
         levels.append(self.p6(features[-1]))
         levels.append(self.p7(levels[-1].clamp(min=0)))
         return levels
