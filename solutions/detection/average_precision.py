@@ -1,7 +1,7 @@
-"""COCO's average precision: matching that forgives crowds and objects of other sizes, averaged over thresholds.
+"""COCO's average precision: it ignores crowds and objects of other sizes, and averages over IoU thresholds.
 
-Only the walk by falling score is sequential, and only within an image: here all images, area ranges and
-thresholds walk side by side.
+Only the matching is sequential, and only within an image. Here all images, area ranges and thresholds are matched
+at the same time.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from .postprocess import Detections
 from .precision_recall import GroundTruth
 
-# The evaluation's own grids, to the last bit: 7/10 of the objects found lies just below RECALL_POINTS[70].
+# The grids of pycocotools, to the last bit: a recall of 7/10 lies just below RECALL_POINTS[70].
 IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 RECALL_POINTS = tuple(np.linspace(0, 1, 101).tolist())
 AREA_RANGES = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))  # all, small, medium, large
@@ -23,7 +23,7 @@ MAX_DETECTIONS = (1, 10, 100)
 
 
 class CocoMetrics(NamedTuple):
-    """COCO's twelve figures, in [0, 1], or NaN where there was nothing to find."""
+    """COCO's twelve figures, each in [0, 1], or NaN if there is nothing to find."""
 
     ap: float
     ap50: float
@@ -40,38 +40,35 @@ class CocoMetrics(NamedTuple):
 
 
 def coco_average_precision(detections: list[Detections], truths: list[GroundTruth]) -> CocoMetrics:
-    """COCO's detection metrics, equal to what pycocotools computes for boxes. The lists have one entry an image.
+    """COCO's detection metrics, equal to those of pycocotools for boxes. The lists have one entry per image.
 
-    Each class is judged by itself; of its detections only the 100 with the highest scores of each image count. The
-    following is done for each of the `AREA_RANGES` (areas in square pixels, both ends belong to the range) and for
-    each t of `IOU_THRESHOLDS`.
+    Each class is judged on its own, for each of the `AREA_RANGES` (in square pixels, both ends included) and each t
+    of `IOU_THRESHOLDS`. Per image and class only the 100 detections with the highest scores count. All numbers are
+    float64.
 
-    *Matching, within each image.* An object is ignored if it is a crowd, or if its area lies outside the range; the
-    others are regular. Detections choose in turn, by falling score (equal scores: first listed first). A detection
-    may choose an object which it overlaps by at least t and which no detection before it has chosen; a crowd may be
-    chosen again and again. It chooses a regular object if it can, else an ignored one; among these the one that it
-    overlaps most, and of equals the last listed. Overlap means IoU, but with a crowd intersection / area of the
-    detection; a box without area overlaps nothing. All numbers are float64. `difficult` plays no part.
+    *Matching, per image.* An object is ignored if it is a crowd (`crowd`: bool, or 0 and 1) or its area lies outside
+    the range. The others are regular. Detections choose in turn, by falling score, of equal scores the first listed.
+    A detection may choose an object that it overlaps by at least t and that is not taken. Only crowds can be chosen
+    again. It prefers regular objects, then the highest overlap, then the last listed. Overlap is IoU, but with a crowd
+    it is intersection / area of the detection. A box without area overlaps nothing. `difficult` plays no part.
 
-    *Worth.* A detection that chose a regular object is correct. One that chose an ignored object, or that chose
-    none and whose own box has an area outside the range, is ignored as if it were not there. All others are wrong.
+    *Result.* A detection that chose a regular object is correct. It is ignored if it chose an ignored object, or chose
+    none and has an area outside the range. All others are wrong.
 
-    *Average, over all images.* The curve of precision and recall of the class (see `precision_recall`; equal
-    scores: by image, and within an image in the order of their turns), the objects to be found being the regular
-    ones; the mean of its interpolated precision at `RECALL_POINTS` is the average precision of this class, range
-    and threshold. The recall of the same is that of all its detections; or of those within the first 1 or 10 turns
-    of their image (`MAX_DETECTIONS`).
+    *Average, over all images.* AP is the mean of the interpolated precision at `RECALL_POINTS`, of the curve of all
+    detections that are not ignored. Equal scores come image by image, in the order of their turns. The objects to be
+    found are the regular ones. Recall counts the correct detections within the first 1, 10 or 100 turns of each image
+    (`MAX_DETECTIONS`).
 
-    The figures are means over classes and thresholds: `ap`, and `ap_small`, `ap_medium`, `ap_large` for the ranges;
-    `ap50` and `ap75` at t = 0.5 and 0.75 alone; `ar1`, `ar10`, `ar100` the recall over all areas after so many
-    turns, and `ar_small`, `ar_medium`, `ar_large` after 100 turns for the ranges. A class without regular objects
-    in a range takes no part in the mean; one that has some, but no detections, takes part with 0. A mean over
-    nothing is NaN (pycocotools: -1); without images, all twelve are.
+    The figures are means over classes and thresholds. `ap50` and `ap75` have t = 0.5 and 0.75 only. `ar1`, `ar10` and
+    `ar100` are the recall after so many turns, for all areas. The sizes have 100 turns. A class without regular objects
+    in a range is left out of the mean. One with objects but no detections counts as 0. A mean over nothing is NaN
+    (pycocotools: -1).
 
-    Lists of different lengths raise a ValueError that names them.
+    `truths` is as long as `detections`.
     """
     if len(detections) != len(truths):
-        raise ValueError(f"detections and truths must cover the same images, got {len(detections)} and {len(truths)}")
+        raise ValueError(f"detections and truths have one entry per image, got {len(detections)} and {len(truths)}")
     if not truths:
         return CocoMetrics(*[math.nan] * len(CocoMetrics._fields))
     found, objects = _gather_detections(detections), _gather_objects(truths)
@@ -109,14 +106,14 @@ class _Objects(NamedTuple):
 
 def _gather_detections(detections: list[Detections]) -> _Found:
     orders = [found.scores.argsort(descending=True, stable=True) for found in detections]
-    ordered = [[field[order] for field in found] for found, order in zip(detections, orders)]
-    boxes, scores, labels = (torch.cat(parts) for parts in zip(*ordered))
+    ordered = [[field[order] for field in found] for found, order in zip(detections, orders, strict=True)]
+    boxes, scores, labels = (torch.cat(parts) for parts in zip(*ordered, strict=True))
     return _Found(_image_of_each(orders), boxes.double(), scores, labels)
 
 
 def _gather_objects(truths: list[GroundTruth]) -> _Objects:
     boxes, labels = torch.cat([x.boxes for x in truths]).double(), torch.cat([x.labels for x in truths])
-    crowd = [torch.zeros_like(x.labels, dtype=torch.bool) if x.crowd is None else x.crowd for x in truths]
+    crowd = [torch.zeros_like(x.labels, dtype=torch.bool) if x.crowd is None else x.crowd.bool() for x in truths]
     areas = [_area(x.boxes.double()) if x.areas is None else x.areas.double() for x in truths]
     return _Objects(_image_of_each([x.labels for x in truths]), boxes, labels, torch.cat(crowd), torch.cat(areas))
 
@@ -126,7 +123,7 @@ def _image_of_each(per_image: list[Tensor]) -> Tensor:
 
 
 def _turns(images: Tensor) -> Tensor:
-    """0 for the first row of each image, 1 for its second, and so on; the rows of an image stand together."""
+    """0 for the first row of each image, 1 for its second, and so on. The rows of an image stand together."""
     counts = images.bincount()
     first = counts.cumsum(dim=0) - counts
     return torch.arange(len(images), device=images.device) - first[images]
@@ -143,7 +140,7 @@ def _outside(areas: Tensor) -> Tensor:
 
 
 def _overlap(boxes: Tensor, objects: Tensor, crowd: Tensor) -> Tensor:
-    """IoU of each detection (N, 4) with each of its candidates (N, M, 4); with a crowd, the share of the detection."""
+    """IoU of each detection (N, 4) with its candidates (N, M, 4). For a crowd: intersection / detection area."""
     boxes = boxes[:, None]
     size = torch.minimum(boxes[..., 2:], objects[..., 2:]) - torch.maximum(boxes[..., :2], objects[..., :2])
     intersection = size.clamp(min=0).prod(dim=-1)
@@ -153,7 +150,7 @@ def _overlap(boxes: Tensor, objects: Tensor, crowd: Tensor) -> Tensor:
 
 def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Tensor) -> Tensor:
     """The object that each detection chooses, its index or -1: (area range, threshold, detection)."""
-    # A row an image: its objects' indices, the last listed first, because the first of equal maxima is found.
+    # One row of object indices per image, the last listed first, because argmax finds the first of equal maxima.
     positions = _turns(objects.images)
     num_images = 1 + int(torch.cat([objects.images, found.images]).max())
     rows = positions.new_full((num_images, 1 + int(positions.max())), -1)
@@ -162,7 +159,7 @@ def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Ten
     thresholds = found.boxes.new_tensor(IOU_THRESHOLDS)[:, None, None]
     taken = ignored_objects.new_zeros(len(AREA_RANGES), len(IOU_THRESHOLDS), len(positions))
     chosen = turns.new_empty(*taken.shape[:2], len(turns))
-    # A true recurrence: what is left to a detection depends on the turns before it. All images take a turn together.
+    # A true recurrence: which objects are free depends on the turns before. All images take each turn together.
     for turn in turns.unique():
         now = torch.where(turns == turn)[0]
         choice = rows[found.images[now]]  # (n, most objects of an image)
@@ -198,7 +195,7 @@ def _evaluate_class(found: _Found, objects: _Objects) -> tuple[Tensor, Tensor]:
 
 
 def _average_precision(correct: Tensor, ignored: Tensor, num_positives: Tensor) -> Tensor:
-    """The mean of the interpolated precision at `RECALL_POINTS`: the curves of all ranges and thresholds at once."""
+    """The mean of the interpolated precision at `RECALL_POINTS`, for all ranges and thresholds at once."""
     true_positives = correct.cumsum(dim=-1).double()
     recall = true_positives / num_positives[..., None]
     precision = true_positives / (~ignored).cumsum(dim=-1).clamp(min=1)

@@ -35,7 +35,7 @@ def coco_average_precision(detections: list[Detections], truths: list[GroundTrut
         raise ValueError(f"{len(detections)} entries of detections, {len(truths)} of truths")
     precision, recall = {}, {}
     for label in {label for truth in truths for label in truth.labels.tolist()}:
-        images = [(_found(d, label), _objects(t, label)) for d, t in zip(detections, truths)]
+        images = [(_found(d, label), _objects(t, label)) for d, t in zip(detections, truths, strict=True)]
         images = [(found, objects, _overlaps(found, objects)) for found, objects in images]
         for size, (low, high) in enumerate(AREA_RANGES):
             for t, threshold in enumerate(IOU_THRESHOLDS):
@@ -64,7 +64,7 @@ def coco_average_precision(detections: list[Detections], truths: list[GroundTrut
 
 
 def _found(detections, label):
-    rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist())
+    rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True)
     mine = [{"box": box, "score": score, "area": _area(box)} for box, score, given in rows if given == label]
     return sorted(mine, key=lambda row: -row["score"])[: MAX_DETECTIONS[-1]]
 
@@ -73,7 +73,7 @@ def _objects(truth, label):
     boxes = truth.boxes.tolist()
     crowd = [False] * len(boxes) if truth.crowd is None else truth.crowd.tolist()
     areas = [_area(box) for box in boxes] if truth.areas is None else truth.areas.tolist()
-    rows = zip(boxes, truth.labels.tolist(), crowd, areas)
+    rows = zip(boxes, truth.labels.tolist(), crowd, areas, strict=True)
     return [{"box": box, "crowd": many, "area": area} for box, given, many, area in rows if given == label]
 
 
@@ -98,7 +98,7 @@ def _judge(found, objects, overlaps, low, high, threshold):
     """(score, worth) of each detection: True, False, or None where it is ignored."""
     ignored = [o["crowd"] or not low <= o["area"] <= high for o in objects]
     taken, judged = set(), []
-    for d, row in zip(found, overlaps):
+    for d, row in zip(found, overlaps, strict=True):
         free = [n for n, o in enumerate(objects) if row[n] >= threshold and (o["crowd"] or n not in taken)]
         best = max(free, key=lambda n: (not ignored[n], row[n], n), default=None)
         if best is None:

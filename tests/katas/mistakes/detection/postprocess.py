@@ -83,7 +83,9 @@ MISTAKES = [
             why="The part of a box outside the image must not count for overlaps: clip first, then suppress.",
             find="    keep = batched_nms(boxes, scores, labels, nms_thresh)[:detections_per_image]",
             replace="    whole = torch.cat([\n"
-                    "        _candidates(*level, (9**9, 9**9), score_thresh=score_thresh, topk=topk_per_level, min_size=0)[0]\n"
+                    "        _candidates(\n"
+                    "            *level, (9**9, 9**9), score_thresh=score_thresh, topk=topk_per_level, min_size=0\n"
+                    "        ).boxes\n"
                     "        for level in zip(cls_logits, box_deltas, anchors)\n"
                     "    ])\n"
                     "    keep = batched_nms(whole, scores, labels, nms_thresh)[:detections_per_image]"),
@@ -94,7 +96,8 @@ MISTAKES = [
                     "    keep = batched_nms(boxes, scores, labels, nms_thresh)[:detections_per_image]"),
 ]
 
-LEVELS = "postprocess_detections: zip(cls_logits, box_deltas, anchors, strict=True) → zip(cls_logits, box_deltas, anchors"
+CALL = "zip(cls_logits, box_deltas, anchors"
+LEVELS = f"postprocess_detections: {CALL}, strict=True) → {CALL}"
 PARTS = "postprocess_detections: zip(*levels, strict=True) → zip(*levels"
 EQUIVALENT = {
     LEVELS + ")": "lists of unequal length are out of scope",

@@ -55,7 +55,8 @@ MISTAKES = [
             why="The interpolated curve is a staircase: each step has the precision of its right end.",
             find="    return float((steps * interpolated_precision(precision, recall, recall)).sum())",
             replace="    best = interpolated_precision(precision, recall, recall)\n"
-                    "    return float(torch.trapezoid(torch.cat([best[:1], best]), torch.cat([recall.new_zeros(1), recall])))"),
+                    "    best, recall = torch.cat([best[:1], best]), torch.cat([recall.new_zeros(1), recall])\n"
+                    "    return float(torch.trapezoid(best, recall))"),
     Mistake("area_of_the_raw_curve", "test_voc_average_precision_by_hand",
             why="VOC's AP is the area under the interpolated curve, not under the zigzag.",
             find="(steps * interpolated_precision(precision, recall, recall)).sum()",
@@ -92,13 +93,13 @@ MISTAKES = [
                     "        mine, theirs = found.labels == label, truth.labels == label\n"),
 ]
 
+BEST = "F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, {}))"
+TARGET = "torch.where(overlap >= iou_threshold, index + len(difficult), {})"
+PAIRS = "_targets: zip(detections, truths, strict=True) → zip(detections, truths"
 EQUIVALENT = {
-    "interpolated_precision: F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, 1)) → F.pad(precision.flip(0).cummax(dim=0).values.flip(0), (0, 2))":
-        "the second zero is never read",
-    "_targets: F.pad(ious, (0, 1)) → F.pad(ious, (0, 2))":
-        "a column of zeros more reaches no threshold",
-    "_targets: torch.where(overlap >= iou_threshold, index + len(difficult), -1) → torch.where(overlap >= iou_threshold, index + len(difficult), -2)":
-        "any negative number marks no object",
-    "_targets: zip(detections, truths, strict=True) → zip(detections, truths)": "the lengths are compared before",
-    "_targets: zip(detections, truths, strict=True) → zip(detections, truths, strict=False)": "the lengths are compared before",
+    f"interpolated_precision: {BEST.format(1)} → {BEST.format(2)}": "the second zero is never read",
+    "_targets: F.pad(ious, (0, 1)) → F.pad(ious, (0, 2))": "a column of zeros more reaches no threshold",
+    f"_targets: {TARGET.format(-1)} → {TARGET.format(-2)}": "any negative number marks no object",
+    PAIRS + ")": "the lengths are compared before",
+    PAIRS + ", strict=False)": "the lengths are compared before",
 }
