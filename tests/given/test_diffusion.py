@@ -1,5 +1,6 @@
 """What diffusion is given: exact Gaussians, densities, digits, the judge, the network for points, pictures."""
 
+import itertools
 import math
 import urllib.error
 
@@ -179,7 +180,7 @@ def test_the_network_for_points_is_told_the_time():
     net, x = PointDenoiser(lambda t, dim: (t[:, None] / 100).expand(-1, dim)), torch.randn(3, 2, generator=rng())
     predictions = [net(x, torch.full((3,), t)) for t in (0, 1, 100, 199)]
     assert predictions[0].shape == (3, 2)
-    for one, other in zip(predictions, predictions[1:], strict=True):
+    for one, other in itertools.pairwise(predictions):
         assert not torch.equal(one, other)
 
 
