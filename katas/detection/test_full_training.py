@@ -65,7 +65,7 @@ def test_digit_scenes(device, run_dir, metrics, progress, budget):
     assert found.ap >= 0.80, f"AP on unseen digits and backgrounds: {found.ap:.3f}"
 
 
-def test_sixteen_scenes_are_learnt_by_heart(device, run_dir, metrics, progress, budget):
+def test_sixteen_scenes_are_overfitted(device, run_dir, metrics, progress, budget):
     model, epochs = digit_detector(SEED, device), 75
     scenes = digit_scenes(16, split="train", seed=7)
     train = SceneLoader(scenes, 8, device=device, generator=torch.Generator().manual_seed(SEED))

@@ -1,8 +1,8 @@
 """How fast: yours, the reference solution, and the library that one would use instead. `pytest … -m benchmark`
 
-One table for each operation and device. On the processor everything runs on one thread, as several of the libraries
+One table for each operation and device. On the CPU everything runs on one thread, as several of the libraries
 do anyway; on the GPU every round ends with a synchronisation. Then the promises that the solutions keep against the
-libraries on the processor: ratios of best times, taken in turns within this run.
+libraries on the CPU: ratios of best times, taken in turns within this run.
 """
 
 import contextlib

@@ -2,9 +2,9 @@
 
 One table for each task and device: yours and the reference solution. A round of training is ten steps of 128 images
 of 8 × 8 pixels; a round of sampling gives 128 digits in twenty steps of DDIM; the summary tells both in images per
-second. On the processor everything runs on one thread; on the GPU every round ends with a synchronisation. Then the
+second. On the CPU everything runs on one thread; on the GPU every round ends with a synchronisation. Then the
 promise that the solutions keep: one step of a sampler costs at most a tenth more than its network: the median ratio
-of processor times, taken in turns.
+of CPU times, taken in turns.
 """
 
 import importlib

@@ -1,10 +1,10 @@
-"""A GPU that is only pretended: tensors say they are on `cuda:0`, and are computed on the processor.
+"""A GPU that is only pretended: tensors say they are on `cuda:0`, and are computed on the CPU.
 
     python -m pytest katas/diffusion -m gpu --impl solutions -p tests.given.pretend_gpu
 
-What runs on it is slow, but meets the rules of two devices: a tensor of the processor among those of the GPU, an
+What runs on it is slow, but meets the rules of two devices: a CPU tensor among those of the GPU, an
 index, a generator or a `.numpy()` on the wrong side raises as it does on a real card. Single numbers may mix, an
-index may come from the processor. Speed, memory and the numbers of real kernels are not pretended.
+index may come from the CPU. Speed, memory and the numbers of real kernels are not pretended.
 """
 
 import functools
@@ -32,24 +32,24 @@ class GpuTensor(Tensor):
 
 
 class GpuGenerator:
-    """Draws like a generator of the processor, for tensors of the GPU alone."""
+    """Draws like a generator of the CPU, for tensors of the GPU alone."""
 
     device = GPU
 
     def __init__(self):
-        self.of_processor = _Generator()
+        self.of_cpu = _Generator()
 
     def manual_seed(self, seed):
-        self.of_processor.manual_seed(seed)
+        self.of_cpu.manual_seed(seed)
         return self
 
     def get_state(self):
-        return self.of_processor.get_state()
+        return self.of_cpu.get_state()
 
     def set_state(self, state):
         if isinstance(state, GpuTensor):
             raise TypeError("RNG state must be a CPU tensor")
-        self.of_processor.set_state(state)
+        self.of_cpu.set_state(state)
         return self
 
 
@@ -119,13 +119,13 @@ def _call(func, args, kwargs):
 def _refuse_mixtures(name: str, args, tensors) -> None:
     others = [tensor for tensor in tensors if not isinstance(tensor, GpuTensor)]
     fine = name in TAKE_BOTH_DEVICES or all(tensor.dim() == 0 for tensor in others)
-    if name in ("__getitem__", "__setitem__"):  # an index may come from the processor, a row of values may not
+    if name in ("__getitem__", "__setitem__"):  # an index may come from the CPU, a row of values may not
         value = args[2] if name == "__setitem__" else None
         values_fine = not isinstance(value, Tensor) or isinstance(value, GpuTensor) or value.dim() == 0
         fine = isinstance(args[0], GpuTensor) and values_fine
     if others and (name in NOT_EVEN_SINGLE_NUMBERS or not fine):
         shapes = [tuple(tensor.shape) for tensor in others]
-        raise RuntimeError(f"{name}: Expected all tensors to be on the same device; on the processor are {shapes}")
+        raise RuntimeError(f"{name}: Expected all tensors to be on the same device; on the CPU are {shapes}")
 
 
 def _copied(tensor, memo):
@@ -167,7 +167,7 @@ def _drawing(name: str):
         told = told or next((leaf.device for leaf in tree_leaves(args) if isinstance(leaf, Tensor)), CPU)
         if torch.device(told).type != generator.device.type:
             raise RuntimeError(f"{name}: Expected a '{told}' device type for generator, found '{generator.device}'")
-        return real(*args, generator=getattr(generator, "of_processor", generator), **kwargs)
+        return real(*args, generator=getattr(generator, "of_cpu", generator), **kwargs)
 
     return drawn
 

@@ -296,9 +296,8 @@ def try_generic(topic: str, kata: str, arguments) -> list[Outcome]:
     caught = len(outcomes) - len(survivors)
     explained = [outcome for outcome in survivors if outcome.trial.name in listed]
     seconds = sum(outcome.seconds for outcome in outcomes)
-    print(
-        f"{topic + '/' + kata + ' generic':<34}{len(outcomes):>9}{caught:>8}{seconds:>9.1f}   {len(explained)} explained"
-    )
+    row = f"{topic}/{kata} generic"
+    print(f"{row:<34}{len(outcomes):>9}{caught:>8}{seconds:>9.1f}   {len(explained)} explained")
     for stale in sorted(set(listed) - names):
         print(f"    listed as equivalent, but there is no such mutant: {stale!r}")
     for outcome in outcomes:
