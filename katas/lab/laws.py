@@ -108,16 +108,25 @@ def _equal(result, expected) -> bool:
 def global_rng_is_untouched(fn: Callable, *args, **kwargs) -> None:
     __tracebackhide__ = True
     torch.rand(1), np.random.rand(), random.random()  # past every seed that the function may set
-    states = {"torch": torch.get_rng_state(), "numpy": np.random.get_state()[1].copy(), "random": random.getstate()}
+    before = _rng_states()
     with annotation_checks(False):  # they look at a random item of a list
         fn(*args, **kwargs)
-    after = {"torch": torch.get_rng_state(), "numpy": np.random.get_state()[1], "random": random.getstate()}
-    for library, state in states.items():
-        if not np.array_equal(state, after[library]) if library != "random" else state != after[library]:
+    after = _rng_states()
+    for library, state in before.items():
+        if not np.array_equal(state, after[library]):
             raise AssertionError(
                 f"{_name(fn)} draws from the global random generator of {library}, so a run cannot be repeated\n"
                 "  randomness comes from the arguments (a generator, or the noise itself)"
             )
+
+
+def _rng_states() -> dict[str, np.ndarray]:
+    _, numbers, place, *_ = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state().numpy(),
+        "numpy": np.append(numbers, place),
+        "random": np.array(random.getstate()[1]),
+    }
 
 
 def memory_layout_does_not_matter(fn: Callable, *args, **kwargs) -> None:
