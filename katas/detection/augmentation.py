@@ -26,9 +26,8 @@ class Crop(NamedTuple):
 def hflip_with_boxes(image: Float[Tensor, "C H W"], boxes: Float[Tensor, "N 4"]) -> ImageAndBoxes:
     """The image mirrored left to right, and its boxes (xyxy) with it, in the same order.
 
-    Coordinates are continuous: the image spans x from 0 to its width W, pixel column j the interval from j to
-    j + 1. So the mirror takes x to W - x. The boxes returned have x1 <= x2 again. No boxes stay no boxes, of
-    shape (0, 4).
+    Coordinates are continuous: the image spans x from 0 to its width W, pixel column j the interval from j to j + 1. So
+    the mirror takes x to W - x. The boxes returned have x1 <= x2 again.
     """
     raise NotImplementedError
 
@@ -44,16 +43,14 @@ def random_crop_with_boxes(
 ) -> Crop:
     """A random window of `crop_size` = (height, width) of the image, with the boxes that remain in it.
 
-    Every position of the window (whole pixels, wholly inside the image) is equally likely. All randomness
-    comes from `generator`: the same state of it gives the same crop.
+    Every position of the window (whole pixels, wholly inside the image) is equally likely.
 
-    The boxes returned are relative to the window and cut off at its border. A box remains if something of it
-    is left (an area above 0) and that is at least the fraction `min_visibility` of its area before the crop;
-    so a box that had no area is always dropped, and any other that lies wholly in the window always remains,
-    rounding or not. Boxes and labels that remain keep their order; if none does,
-    the shapes are (0, 4) and (0,). The given boxes (xyxy) lie within the image.
-    Raises a ValueError that names `crop_size` if it is below 1 or larger than the image in either direction,
-    or `min_visibility` if it is outside [0, 1].
+    The given boxes (xyxy) lie within the image. The boxes returned are relative to the window and cut off at its
+    border. A box remains if its area in the window is above 0 and at least `min_visibility` times its area before the
+    crop. So a box without area is always dropped. Any other that lies wholly in the window always remains, whatever its
+    coordinates are rounded to. Boxes and labels that remain keep their order. Areas are in float32 at least, since
+    float16 ends at 65504.
+    1 <= `crop_size` <= the size of the image, in both directions, and 0 <= `min_visibility` <= 1.
     """
     raise NotImplementedError
 
@@ -63,9 +60,8 @@ def resize_with_boxes(
 ) -> ImageAndBoxes:
     """The image resized to `size` = (height, width), its boxes (xyxy) stretched with it, in the same order.
 
-    Height and width may change by different factors: x is multiplied by new width / old width, y by new
-    height / old height. Pixels are interpolated bilinearly, with pixel centres at + 0.5 (so corners are not
-    aligned) and with antialiasing where the image shrinks. No boxes stay no boxes, of shape (0, 4).
-    Raises a ValueError that names `size` if it is below 1 in either direction.
+    Height and width may change by different factors: x is multiplied by new width / old width, y by new height / old
+    height. Pixels are interpolated bilinearly, with pixel centres at + 0.5 (so corners are not aligned) and with
+    antialiasing where the image shrinks. `size` is at least (1, 1).
     """
     raise NotImplementedError

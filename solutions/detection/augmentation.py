@@ -26,9 +26,8 @@ class Crop(NamedTuple):
 def hflip_with_boxes(image: Float[Tensor, "C H W"], boxes: Float[Tensor, "N 4"]) -> ImageAndBoxes:
     """The image mirrored left to right, and its boxes (xyxy) with it, in the same order.
 
-    Coordinates are continuous: the image spans x from 0 to its width W, pixel column j the interval from j to
-    j + 1. So the mirror takes x to W - x. The boxes returned have x1 <= x2 again. No boxes stay no boxes, of
-    shape (0, 4).
+    Coordinates are continuous: the image spans x from 0 to its width W, pixel column j the interval from j to j + 1. So
+    the mirror takes x to W - x. The boxes returned have x1 <= x2 again.
     """
     x1, y1, x2, y2 = boxes.unbind(dim=1)
     width = image.shape[2]
@@ -46,16 +45,14 @@ def random_crop_with_boxes(
 ) -> Crop:
     """A random window of `crop_size` = (height, width) of the image, with the boxes that remain in it.
 
-    Every position of the window (whole pixels, wholly inside the image) is equally likely. All randomness
-    comes from `generator`: the same state of it gives the same crop.
+    Every position of the window (whole pixels, wholly inside the image) is equally likely.
 
-    The boxes returned are relative to the window and cut off at its border. A box remains if something of it
-    is left (an area above 0) and that is at least the fraction `min_visibility` of its area before the crop;
-    so a box that had no area is always dropped, and any other that lies wholly in the window always remains,
-    rounding or not. Boxes and labels that remain keep their order; if none does,
-    the shapes are (0, 4) and (0,). The given boxes (xyxy) lie within the image.
-    Raises a ValueError that names `crop_size` if it is below 1 or larger than the image in either direction,
-    or `min_visibility` if it is outside [0, 1].
+    The given boxes (xyxy) lie within the image. The boxes returned are relative to the window and cut off at its
+    border. A box remains if its area in the window is above 0 and at least `min_visibility` times its area before the
+    crop. So a box without area is always dropped. Any other that lies wholly in the window always remains, whatever its
+    coordinates are rounded to. Boxes and labels that remain keep their order. Areas are in float32 at least, since
+    float16 ends at 65504.
+    1 <= `crop_size` <= the size of the image, in both directions, and 0 <= `min_visibility` <= 1.
     """
     (height, width), (crop_height, crop_width) = image.shape[1:], crop_size
     if not (1 <= crop_height <= height and 1 <= crop_width <= width):
@@ -64,12 +61,13 @@ def random_crop_with_boxes(
         raise ValueError(f"min_visibility must lie in [0, 1], got {min_visibility}")
     top = int(torch.randint(height - crop_height + 1, (), generator=generator, device=generator.device))
     left = int(torch.randint(width - crop_width + 1, (), generator=generator, device=generator.device))
-    shifted = boxes - boxes.new_tensor([left, top, left, top])
-    cut = shifted.clamp(min=0).minimum(boxes.new_tensor([crop_width, crop_height, crop_width, crop_height]))
-    area, visible_area = _area(boxes), _area(cut)
+    wide = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    shifted = wide - wide.new_tensor([left, top, left, top])
+    cut = shifted.clamp(min=0).minimum(wide.new_tensor([crop_width, crop_height, crop_width, crop_height]))
+    area, visible_area = _area(wide), _area(cut)
     keep = (visible_area > 0) & (visible_area >= min_visibility * area)
     window = image[:, top : top + crop_height, left : left + crop_width]
-    return Crop(window, cut[keep], labels[keep])
+    return Crop(window, cut[keep].to(boxes.dtype), labels[keep])
 
 
 def _area(boxes: Float[Tensor, "N 4"]) -> Float[Tensor, " N"]:
@@ -81,10 +79,9 @@ def resize_with_boxes(
 ) -> ImageAndBoxes:
     """The image resized to `size` = (height, width), its boxes (xyxy) stretched with it, in the same order.
 
-    Height and width may change by different factors: x is multiplied by new width / old width, y by new
-    height / old height. Pixels are interpolated bilinearly, with pixel centres at + 0.5 (so corners are not
-    aligned) and with antialiasing where the image shrinks. No boxes stay no boxes, of shape (0, 4).
-    Raises a ValueError that names `size` if it is below 1 in either direction.
+    Height and width may change by different factors: x is multiplied by new width / old width, y by new height / old
+    height. Pixels are interpolated bilinearly, with pixel centres at + 0.5 (so corners are not aligned) and with
+    antialiasing where the image shrinks. `size` is at least (1, 1).
     """
     new_height, new_width = size
     if new_height < 1 or new_width < 1:
