@@ -41,8 +41,8 @@ def retinanet_loss(
     Each is summed over the batch (in float32 at least) and divided by max(1, foreground anchors of the batch).
 
     Logits and deltas of ignored anchors and deltas of background anchors do not count: they get no gradient and may be
-    NaN or infinite. A NaN that counts makes its loss NaN. An image without truths still teaches background. Without foreground the
-    regression loss is a 0 that can be differentiated.
+    NaN or infinite. A NaN that counts makes its loss NaN. An image without truths still teaches background. Without
+    foreground the regression loss is a 0 that can be differentiated.
     `gt_boxes` and `gt_labels` have B entries. Labels lie in 0 ... K - 1.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
