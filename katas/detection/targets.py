@@ -32,19 +32,18 @@ def retinanet_loss(
 ) -> RetinaNetLoss:
     """The classification and the regression loss of a batch of B images, which share their N anchors.
 
-    `matched_idxs[b, n]` says what anchor n is in image b: a row of gt_boxes[b] and gt_labels[b] (foreground), -1
-    (background) or -2 (ignored). Labels are classes 0 ... K - 1. There is no background class.
+    `matched_idxs[b, n]` is a row of gt_boxes[b] and gt_labels[b] (foreground), -1 (background) or -2 (ignored).
 
-    classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and every background
-        anchor. The target is 1 for the class of the matched truth and 0 for all others, so K zeros for background.
+    classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and background anchor.
+        The target is 1 for the class of the matched truth and 0 for all others, so K zeros for background.
     regression: the smooth L1 loss (`beta`) of the deltas of every foreground anchor against its truth, encoded relative
         to the anchor with weights (1, 1, 1, 1), summed over the four coordinates.
-    Each is summed over the whole batch (in float32 at least) and divided by max(1, foreground anchors of the batch).
+    Each is summed over the batch (in float32 at least) and divided by max(1, foreground anchors of the batch).
 
-    The logits and deltas of ignored anchors, and the deltas of background anchors, do not count. They get no gradient
-    and may be NaN or infinite. A NaN that counts makes its loss NaN. An image without truths, gt_boxes[b] of shape
-    (0, 4), still teaches background. Without foreground the regression loss is a 0 that can be differentiated.
-    `gt_boxes` and `gt_labels` have B entries, and the labels lie in 0 ... K - 1.
+    Logits and deltas of ignored anchors and deltas of background anchors do not count: they get no gradient and may be
+    NaN or infinite. A NaN that counts makes its loss NaN. An image without truths still teaches background. Without
+    foreground the regression loss is a 0 that can be differentiated.
+    `gt_boxes` and `gt_labels` have B entries. Labels lie in 0 ... K - 1.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """

@@ -37,10 +37,9 @@ def giou_loss(boxes1: Float[Tensor, "N 4"], boxes2: Float[Tensor, "N 4"]) -> Flo
         GIoU = intersection / union - (hull - union) / hull
 
     in areas, where the hull is the smallest box that encloses both. Unlike 1 - IoU it has a slope when the boxes do not
-    overlap: they are pulled together. The loss does not depend on the unit of length. A fraction whose denominator is 0
-    counts as 0: two boxes without area cost 1 if their hull has no area. Both boxes take a gradient. It is finite for
-    x1 <= x2 and y1 <= y2, zero width or height included. Areas are in float32 at least, since float16 ends at 65504.
-    The loss has the dtype of the boxes.
+    overlap: they are pulled together. A fraction whose denominator is 0 counts as 0: two boxes without area cost 1 if
+    their hull has no area. Both boxes take a gradient, finite for x1 <= x2 and y1 <= y2, zero width or height included.
+    Areas are in float32 at least, since float16 ends at 65504. The loss has the dtype of the boxes.
 
     Source: Rezatofighi et al., Generalized Intersection over Union (arXiv 1902.09630).
     """

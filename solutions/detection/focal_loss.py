@@ -25,9 +25,8 @@ def sigmoid_focal_loss(
         loss = -alpha_t * (1 - p_t)**gamma * log(p_t)
 
     gamma = 0 is binary cross-entropy, weighted by alpha_t. The formula holds, with a finite gradient, for logits of any
-    size and every gamma: a logit of -200 on a positive target costs alpha * 200 with slope -alpha, a logit of 200 costs
-    nothing, in float32 as well. (What float32 rounds away beside 1 may be lost: the 2e-9 of a logit of 20 may be 0.)
-    0 <= `alpha` <= 1 and `gamma` >= 0.
+    size and every gamma: a logit of -200 on a positive target costs alpha * 200 with slope -alpha, in float32 as well.
+    (The 2e-9 that a logit of 20 costs there may be 0.) 0 <= `alpha` <= 1 and `gamma` >= 0.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.
     """
