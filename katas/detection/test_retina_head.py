@@ -6,7 +6,7 @@ contract. How the weights of the two subnets start is out of scope.
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torchvision.models.detection.retinanet import RetinaNetHead
 
@@ -69,9 +69,10 @@ def test_the_order_of_the_deltas_by_hand():
     expect_equal(deltas[0, -1], [608, 609, 610, 611], "the last row is the last anchor of the last place")
 
 
-@given(st.integers(1, 3), st.integers(1, 5), st.integers(0, 3), seeds())
-def test_it_agrees_with_torchvision(num_anchors, num_classes, num_convs, seed):
-    features = random_maps([(3, 5), (2, 3), (1, 1)], seed=seed)
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(0, 3), st.integers(1, 6), st.integers(1, 3), seeds())
+@example(2, 3, 2, 6, 3, 0)  # more levels than P3 to P7
+def test_it_agrees_with_torchvision(num_anchors, num_classes, num_convs, levels, batch, seed):
+    features = random_maps([(3, 5), (2, 3), (1, 4), (3, 2), (2, 2), (1, 1)][-levels:], batch=batch, seed=seed)
     head = randomised(RetinaHead(4, num_anchors, num_classes, num_convs=num_convs), seed)
     output = head(features)
     expected = torchvision_head(head, features, num_anchors, num_classes, num_convs)
@@ -161,8 +162,8 @@ def test_every_parameter_learns():
     head = RetinaHead(4, 3, 5, num_convs=2)
     logits, deltas = head([f.float() for f in random_maps([(3, 5), (2, 3)])])
     sum(level.square().sum() for level in logits + deltas).backward()
-    for name, parameter in head.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, f"no gradient reaches {name}"
+    missed = [name for name, one in head.named_parameters() if one.grad is None or not one.grad.any()]
+    assert not missed, f"no gradient reaches {missed} of a fresh head: do they take part, and start away from zero?"
 
 
 @pytest.mark.parametrize("prior_probability", [0, 1, -0.1, 1.5])

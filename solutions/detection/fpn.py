@@ -21,7 +21,8 @@ class FeaturePyramid(nn.Module):
     - `p6`: a 3×3 convolution (stride 2, padding 1) from `in_channels[-1]` to `out_channels`;
     - `p7`: a 3×3 convolution (stride 2, padding 1) from `out_channels` to `out_channels`.
 
-    All convolutions have a bias, and every bias starts at zero. There is no normalisation. `in_channels` is not empty.
+    All convolutions have a bias. Every bias starts at zero, and every weight at random, in any way. There is no
+    normalisation. `in_channels` is not empty.
 
     Source: Lin et al., Feature Pyramid Networks for Object Detection (arXiv 1612.03144); P6 and P7 as in Lin et al.,
     Focal Loss for Dense Object Detection (arXiv 1708.02002).

@@ -34,7 +34,8 @@ class RetinaHead(nn.Module):
 
         -log((1 - prior_probability) / prior_probability),        0 < prior_probability < 1
 
-    so features of 0 give every class this probability. The weights of the subnets may start as you like.
+    so features of 0 give every class this probability. The weights of the subnets start at random, in any
+    way.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), section 4.1.
     """
