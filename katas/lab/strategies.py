@@ -13,7 +13,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """Standard normal numbers, the same ones for every call with this seed."""
-    return torch.randn(*shape, generator=rng(seed), dtype=dtype)
+    return torch.randn(shape, generator=rng(seed), dtype=dtype)
 
 
 @st.composite
