@@ -72,9 +72,11 @@ def follow(means, *, warmup_steps=0, max_grad_norm=10.0):
 @pytest.mark.parametrize(
     "options", [{}, {"warmup_steps": 2}, {"warmup_steps": 9}, {"max_grad_norm": 2.0}, {"max_grad_norm": 0}]
 )
-def test_every_step_agrees_with_the_definition(options):
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+def test_every_step_agrees_with_the_definition(options, kind):
     model = Slope()
-    reports = trained(model, Brighter(batches(1.0, 3.0)), epochs=3, **options)
+    optimizer = optimizer_of(model, rate=kind(0.1))  # a number or a tensor
+    reports = trained(model, Brighter(batches(1.0, 3.0)), epochs=3, optimizer=optimizer, **options)
     *steps, end = follow([1, 3, 2, 6, 4, 12], **options)  # every epoch is a pass of its own
     expect_close(reports, steps, "(step, both losses before the update, norm before clipping, first rate)", **CLIP)
     expect_close([float(model.w), float(model.v)], end, "w and v after six steps, each group with its rate", **CLIP)

@@ -57,7 +57,8 @@ def train_detector(
     the model. The loss is the sum of `classification` and `regression` of `model.loss(*batch)`. Steps are counted over
     all epochs. In a step
 
-        1. the rate of every group is its rate at the call times `learning_rate_factor`, of epochs * len(loader) steps
+        1. the rate of every group is its rate at the call (a number or a tensor) times `learning_rate_factor`, of
+           epochs * len(loader) steps
         2. the gradient of this batch alone is scaled down to the norm `max_grad_norm` over all parameters of the model
         3. the optimizer steps, and `on_step(report)` is called
 

@@ -25,7 +25,7 @@ def train_detector(
         return learning_rate_factor(step, warmup_steps=warmup_steps, total_steps=total_steps)
 
     for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]  # LambdaLR would start from that of an earlier call
+        group["initial_lr"] = float(group["lr"])  # LambdaLR would start from that of an earlier call
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     device = next(iter(model.parameters())).device
     for epoch in range(epochs):
@@ -42,7 +42,7 @@ def train_detector(
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
             optimizer.step()
             if on_step:
-                rate = optimizer.param_groups[0]["lr"]
+                rate = float(optimizer.param_groups[0]["lr"])
                 on_step(StepReport(step, parts.classification.item(), parts.regression.item(), norm.item(), rate))
             schedule.step()
             step += 1
