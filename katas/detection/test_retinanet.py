@@ -80,9 +80,9 @@ def test_each_row_of_the_head_has_its_anchor(width, rows, dtype):
     model = small_retinanet()
     model(IMAGES)  # of another size; nothing of it may be kept
     output, anchors = model.to(dtype)(IMAGES[..., :width].to(dtype))
-    assert [len(level) for level in anchors] == [logits.shape[1] for logits in output.cls_logits] == rows, (
-        f"levels {rows}"
-    )
+    assert [len(level) for level in anchors] == rows, f"levels {rows}, not {[len(level) for level in anchors]}"
+    shapes = [tuple(logits.shape[1:]) for logits in output.cls_logits]
+    assert shapes == [(n, 3) for n in rows], f"a row per anchor, a column per class, none for background: {shapes}"
     corner = width // 4 + 3  # place (1, 3)
     expect_close(anchors[0][corner], torch.tensor([12, 4, 16, 8], dtype=dtype), "stride 4: row, then column")
     expect_close(anchors[2][0], torch.tensor([0, 0, 16, 16], dtype=dtype), "P6 has twice the stride of the last map")

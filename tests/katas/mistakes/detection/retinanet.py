@@ -67,10 +67,6 @@ MISTAKES = [
             why="An argument that is accepted must also be used.",
             find="            prior_probability=prior_probability,\n",
             replace=""),
-    Mistake("number_of_convolutions_not_handed_on", "test_the_defaults_are_those_of_the_paper",
-            why="The argument has to reach the head.",
-            find="            num_convs=num_convs,\n",
-            replace=""),
     Mistake("anchors_kept_in_the_first_dtype", "test_each_row_of_the_head_has_its_anchor",
             why="After `model.double()` the anchors are still float32. A cache needs dtype and device in its key.",
             find="        return self.head(features), [level.to(images) for level in anchors]",
@@ -87,6 +83,12 @@ MISTAKES = [
             replace="        for norm in [m for m in self.modules() if isinstance(m, FrozenBatchNorm2d)]:\n"
                     "            norm.running_mean.zero_(), norm.running_var.fill_(1)\n"
                     "        width = resnet.fc.in_features\n"),
+    Mistake("a_class_for_the_background", "test_each_row_of_the_head_has_its_anchor",
+            why="Sigmoid scores need no class for the background: it is where every score is low.",
+            find="            num_classes,\n"
+                 "            num_convs=num_convs,",
+            replace="            num_classes + 1,\n"
+                    "            num_convs=num_convs,"),
 ]
 
 EQUIVALENT = {
