@@ -1,13 +1,26 @@
 """A small repository of its own for each test of the runner: the real laboratory, and a topic that needs no PyTorch."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.warm import ROOT, run_module
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """The whole of `tests` is shared between two to four workers; `-n 0` and `--pdb` mean one process."""
+    option, asked = config.option, [(config.invocation_params.dir / arg).resolve() for arg in config.args]
+    chosen = option.numprocesses is not None or option.usepdb or hasattr(config, "workerinput")
+    if asked == [ROOT / "tests"] and not chosen:
+        option.numprocesses = min(max(os.cpu_count() or 2, 2), 4)
+        option.dist, option.maxschedchunk = "load", 1
+
 
 FIRST = '''"""Adding."""
 
@@ -123,8 +136,12 @@ class Toy:
 
         return self.kata(name, make_stub((self.path / f"solutions/toy/{name}.py").read_text()))
 
-    def pytest(self, *args, timeout: float = 60):
-        return self.pytester.runpytest_subprocess(*args, timeout=timeout)
+    def pytest(self, *args) -> pytest.RunResult:
+        """In whichever folder the test is, which the `pytester` has set."""
+        begin = time.monotonic()
+        result = run_module("pytest", *args, folder=Path.cwd())
+        lines = result.stdout.splitlines(), result.stderr.splitlines()
+        return pytest.RunResult(result.returncode, *lines, time.monotonic() - begin)
 
     def lab(self, *args, answer: str | None = None) -> subprocess.CompletedProcess:
         given = {"input": answer} if answer is not None else {"stdin": subprocess.DEVNULL}

@@ -5,28 +5,22 @@ Nothing here looks at the learner's own files in katas/<topic>/<kata>.py: they m
 
 import doctest
 import importlib
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from katas.lab import catalog, stubs, trees
+from tests.warm import run_module
 
 KATAS = [names for names in catalog.all_katas() if catalog.solution_file(*names).is_file()]
 TOPICS = [topic for topic in catalog.topics() if any(names[0] == topic for names in KATAS)]
 
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-@pytest.mark.timeout(1500)
-@pytest.mark.parametrize("topic", TOPICS)
-def test_solutions_and_alternatives_pass_and_every_mistake_is_caught(topic):
-    command = [sys.executable, "-m", "tests.katas.mutation", topic]
-    result = subprocess.run(command, cwd=catalog.ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=1500)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("topic, kata", KATAS)
+def test_the_solution_and_the_alternative_pass_and_every_mistake_is_caught(topic, kata):
+    result = run_module("tests.katas.mutation", f"{topic}/{kata}", timeout=300)
     assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
 
 
@@ -41,8 +35,7 @@ def test_every_test_on_untouched_stubs_is_todo_and_nothing_else(topic, tmp_path)
     for names in KATAS:
         stub = stubs.make_stub(catalog.solution_file(*names).read_text())
         (tmp_path / catalog.shown(catalog.kata_file(*names))).write_text(stub)
-    command = [sys.executable, "-m", "pytest", f"katas/{topic}", "-q", "-p", "no:cacheprovider"]
-    result = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    result = run_module("pytest", f"katas/{topic}", "-q", folder=tmp_path, timeout=300)
     last = result.stdout.splitlines()[-1]
     assert re.fullmatch(r"(\d+ deselected, )?\d+ todo in .*", last), f"{last}\n{result.stdout[-6000:]}"
 

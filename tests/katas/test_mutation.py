@@ -2,13 +2,12 @@
 
 import shutil
 import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.katas.mutants import generic_mutants
 from tests.katas.mutation import touched
+from tests.warm import ROOT, run_module
 
 SOURCE = '''
 def clip(x: int = 3, *, low: float = 0.0) -> int:
@@ -69,8 +68,7 @@ def bank(toy):
 
     def run(text: str) -> subprocess.CompletedProcess:
         toy.write("tests/katas/mistakes/toy/first.py", text)
-        command = [sys.executable, "-m", "tests.katas.mutation", "toy/first", "--table"]
-        return subprocess.run(command, cwd=toy.path, capture_output=True, text=True, timeout=120)
+        return run_module("tests.katas.mutation", "toy/first", "--table", folder=toy.path)
 
     return run
 

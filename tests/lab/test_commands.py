@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from katas.lab.stubs import make_stub, public_functions, unwritten
-from tests.conftest import ROOT
+from tests.warm import ROOT
 
 SOLUTION = '''"""What the module is about."""
 
