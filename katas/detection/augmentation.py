@@ -43,12 +43,13 @@ def random_crop_with_boxes(
 ) -> Crop:
     """A random window of `crop_size` = (height, width) of the image, with the boxes that remain in it.
 
-    Every position of the window (whole pixels, wholly inside the image) is equally likely.
+    Every position of the window (whole pixels, inside the image) is equally likely. The given boxes (xyxy) lie within
+    the image. The boxes returned are relative to the window and cut at its border.
 
-    The given boxes (xyxy) lie within the image. The boxes returned are relative to the window and cut at its border.
     A box remains if its area in the window is above 0 and at least `min_visibility` times its area before the crop. So
-    one that lies wholly in the window remains, however rounded, unless it has no area. The order is kept. Areas are in
-    float32 at least, since float16 ends at 65504.
+    a box with an area that lies wholly in the window remains. The order is kept. Areas are in float32 at least, since
+    float16 ends at 65504.
+
     1 <= `crop_size` <= the size of the image, in both directions, and 0 <= `min_visibility` <= 1.
     """
     raise NotImplementedError

@@ -42,29 +42,19 @@ class CocoMetrics(NamedTuple):
 def coco_average_precision(detections: list[Detections], truths: list[GroundTruth]) -> CocoMetrics:
     """COCO's detection metrics, equal to those of pycocotools for boxes. The lists have one entry per image.
 
-    Each class is judged on its own, for each of the `AREA_RANGES` (in square pixels, both ends included) and each t
-    of `IOU_THRESHOLDS`. Per image and class only the 100 detections with the highest scores count. All numbers are
-    float64.
+    The protocol is in the topic's README, under "How COCO judges". Its constants are `IOU_THRESHOLDS`, `RECALL_POINTS`,
+    `AREA_RANGES` (in square pixels, both ends included) and `MAX_DETECTIONS`. Everything is computed in float64.
 
-    *Matching, per image.* An object is ignored if it is a crowd (`crowd`: bool, or 0 and 1) or its area lies outside
-    the range. The others are regular. Detections choose in turn, by falling score, of equal scores the first listed.
-    A detection may choose an object that it overlaps by at least t and that is not taken. Only crowds can be chosen
-    again. It prefers regular objects, then the highest overlap, then the last listed. Overlap is IoU, but with a crowd
-    it is intersection / area of the detection. A box without area overlaps nothing. `difficult` plays no part.
+    Each figure is a mean over classes and thresholds:
 
-    *Result.* A detection that chose a regular object is correct. It is ignored if it chose an ignored object, or chose
-    none and has an area outside the range. All others are wrong.
+        ap, ap_small, ap_medium, ap_large    average precision, by the area of the object
+        ap50, ap75                           average precision at IoU 0.5 and 0.75 only
+        ar1, ar10, ar100                     recall with so many detections per image and class
+        ar_small, ar_medium, ar_large        recall with 100 detections, by the area of the object
 
-    *Average, over all images.* AP is the mean of the interpolated precision at `RECALL_POINTS`, of the curve of all
-    detections that are not ignored. Equal scores come image by image, in the order of their turns. The objects to be
-    found are the regular ones. Recall counts the correct detections within the first 1, 10 or 100 turns of each image
-    (`MAX_DETECTIONS`).
+    A class without objects to be found is left out of the mean. A class with objects but without detections counts
+    as 0. A mean over nothing is NaN (pycocotools: -1).
 
-    The figures are means over classes and thresholds. `ap50` and `ap75` have t = 0.5 and 0.75 only. `ar1`, `ar10` and
-    `ar100` are the recall after so many turns, for all areas. The sizes have 100 turns. A class without regular objects
-    in a range is left out of the mean. One with objects but no detections counts as 0. A mean over nothing is NaN
-    (pycocotools: -1).
-
-    `truths` is as long as `detections`.
+    `crowd` is bool, or 0 and 1. `difficult` plays no part. `truths` is as long as `detections`.
     """
     raise NotImplementedError

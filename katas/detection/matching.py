@@ -21,21 +21,22 @@ def match_anchors(
     bg_iou_thresh: float = 0.4,
     allow_low_quality_matches: bool = True,
 ) -> Int64[Tensor, " N"]:
-    """For every anchor: the index of its truth, -1 for background, or -2 for "between, do not count".
+    """For every anchor: the index of its truth, -1 for background, or -2 for ignored.
 
     `match_quality_matrix[m, n]` is the IoU of truth m and anchor n. An anchor's own truth is the one with the highest
     IoU, `best`, the lowest index among equals.
-        best >= fg_iou_thresh                  the anchor is matched to its own truth
-        bg_iou_thresh <= best < fg_iou_thresh  -2
-        best < bg_iou_thresh                   -1
+
+        best >= fg_iou_thresh                     the anchor is matched to its own truth
+        bg_iou_thresh <= best < fg_iou_thresh     -2
+        best < bg_iou_thresh                      -1
+
     With `allow_low_quality_matches`, every truth then claims its best anchors: all that tie exactly for its highest
     IoU, if that is above 0. A claimed anchor is matched to the truth that claims it, whatever the rules above say. Of
-    several claims the highest IoU wins, the lowest index among equals.
+    several claims the highest IoU wins, the lowest index among equals. Without truths every anchor is background.
 
-    Without truths (M = 0) every anchor is background. `bg_iou_thresh` <= `fg_iou_thresh`.
+    `bg_iou_thresh` <= `fg_iou_thresh`.
 
-    Source: Ren et al., Faster R-CNN (arXiv 1506.01497). (torchvision gives a claimed anchor to its own truth. The truth
-    that claimed it may then have no anchor.)
+    Source: Ren et al., Faster R-CNN (arXiv 1506.01497). (torchvision gives a claimed anchor to its own truth instead.)
     """
     raise NotImplementedError
 
@@ -51,11 +52,13 @@ def atss_match(
     """For every anchor the index of its truth, or -1 for background, by Adaptive Training Sample Selection.
 
     The N anchors lie level after level, num_anchors_per_level[l] of them on level l. For each truth:
-    1. Its candidates are, from every level, the `top_k` anchors (or all) whose centres are nearest to its own centre in
-       Euclidean distance, the lower index among equals.
-    2. Its threshold is the mean plus the sample standard deviation (divided by C - 1; 0 for one candidate) of the IoUs
-       of all C candidates, those of IoU 0 included.
-    3. It claims the candidates with IoU >= threshold whose centre lies strictly inside it.
+
+        candidates    from every level, the `top_k` anchors (or all) whose centres are nearest to its own centre in
+                      Euclidean distance, the lower index among equals
+        threshold     mean + sample standard deviation (divided by C - 1; 0 for one candidate) of the IoUs of all C
+                      candidates, those of IoU 0 included
+        claims        the candidates with IoU >= threshold whose centre lies strictly inside the truth
+
     Of several claims the highest IoU wins, the lowest index among equals. Unclaimed anchors are background.
 
     The entries of `num_anchors_per_level` add up to N. `top_k` >= 1.

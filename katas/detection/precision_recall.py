@@ -76,16 +76,15 @@ def voc_average_precision(
 
     The lists have one entry per image. Each class is judged on its own, over all images. Its detections are visited
     by falling score, equal scores in the order of the lists. Each is compared with the object of its class and image
-    that has the highest IoU (in float64), of equal ones the first. If this IoU is at least `iou_threshold`, it is
+    that has the highest IoU (in float64), of equal ones the first. It never tries a second object. It is
 
-    - left out of the curve, if the object is `difficult`;
-    - correct, if no earlier detection has taken the object;
-    - wrong otherwise. It does not try the next best object.
+        wrong                    if this IoU is below `iou_threshold`, or there is no such object
+        left out of the curve    if the object is `difficult`
+        correct                  if no earlier detection has taken the object
+        wrong                    otherwise
 
-    All other detections are wrong. The objects to be found are those not difficult. A class without any is not in the
-    result. `crowd` and `areas` play no part.
-
-    With p(r) the interpolated precision at recall r, AP is
+    The objects to be found are those not difficult. A class without any is not in the result. `crowd` and `areas` play
+    no part. With p(r) the interpolated precision at recall r, AP is
 
         the sum over k of (recall[k] - recall[k-1]) * p(recall[k]), with recall[-1] = 0    (VOC 2010 and later)
         the mean of p at `ELEVEN_POINTS`, with `eleven_point`                              (VOC 2007)

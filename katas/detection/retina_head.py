@@ -23,19 +23,18 @@ class RetinaHead(nn.Module):
 
     Submodules, so that weights can be copied:
 
-    - `cls_subnet` and `box_subnet`, each an `nn.Sequential` of `num_convs` times (3×3 convolution with padding 1,
-      `in_channels` to `in_channels`; `nn.ReLU`)
-    - `cls_logits`, a 3×3 convolution (padding 1) after `cls_subnet`; channel `a * num_classes + k` is the logit of
-      class k for anchor a
-    - `box_deltas`, a 3×3 convolution (padding 1) after `box_subnet`; channel `a * 4 + d` is delta d of anchor a
+        cls_subnet    nn.Sequential of `num_convs` times (convolution from in_channels to in_channels, nn.ReLU)
+        cls_logits    a convolution on top of it; channel a * num_classes + k is the logit of class k for anchor a
+        box_subnet    as cls_subnet
+        box_deltas    a convolution on top of it; channel a * 4 + d is delta d of anchor a
 
-    No activation follows the last two. Their weights are drawn from a normal distribution with standard deviation 0.01.
-    All biases start at 0 except those of `cls_logits`, which start at
+    All convolutions are 3×3 with padding 1. No activation follows `cls_logits` and `box_deltas`, whose weights are
+    drawn from a normal distribution with standard deviation 0.01. All biases start at 0 except those of `cls_logits`,
+    which start at
 
         -log((1 - prior_probability) / prior_probability),        0 < prior_probability < 1
 
-    so features of 0 give every class this probability. The weights of the subnets start at random, in any
-    way.
+    so features of 0 give every class this probability. The weights of the subnets start at random, in any way.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), section 4.1.
     """

@@ -32,17 +32,17 @@ def retinanet_loss(
 ) -> RetinaNetLoss:
     """The classification and the regression loss of a batch of B images, which share their N anchors.
 
-    `matched_idxs[b, n]` is a row of gt_boxes[b] and gt_labels[b] (foreground), -1 (background) or -2 (ignored).
+    `matched_idxs[b, n]` is a row of gt_boxes[b] and gt_labels[b] (foreground), -1 (background) or -2 (ignored). With F
+    foreground anchors in the batch, and sums in float32 at least,
 
-    classification: the sigmoid focal loss (`alpha`, `gamma`) of all K logits of every foreground and background anchor.
-        The target is 1 for the class of the matched truth and 0 for all others, so K zeros for background.
-    regression: the smooth L1 loss (`beta`) of the deltas of every foreground anchor against its truth, encoded relative
-        to the anchor with weights (1, 1, 1, 1), summed over the four coordinates.
-    Each is summed over the batch (in float32 at least) and divided by max(1, foreground anchors of the batch).
+        classification = Σ focal(logits, target; alpha, gamma) / max(1, F)    over foreground, background, K classes
+        target         = 1 for the class of the matched truth, 0 for all others
+        regression     = Σ smooth_l1(deltas, code; beta) / max(1, F)          over foreground, 4 coordinates
+        code           = the matched truth, encoded relative to the anchor with weights (1, 1, 1, 1)
 
-    Logits and deltas of ignored anchors and deltas of background anchors do not count: they get no gradient and may be
-    NaN or infinite. A NaN that counts makes its loss NaN. An image without truths still teaches background. Without
-    foreground the regression loss is a 0 that can be differentiated.
+    Ignored anchors, and the deltas of background anchors, may be NaN or infinite and get no gradient. A NaN elsewhere
+    makes its loss NaN. Without foreground the regression loss is a 0 that can be differentiated.
+
     `gt_boxes` and `gt_labels` have B entries. Labels lie in 0 ... K - 1.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).

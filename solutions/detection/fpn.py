@@ -12,14 +12,13 @@ from torch import Tensor, nn
 class FeaturePyramid(nn.Module):
     """The pyramid P3…P7 of RetinaNet, on top of the backbone maps C3…C5 (or any number of maps ≥ 1).
 
-    `in_channels[l]` is the number of channels of map `l`, from fine to coarse. Submodules, so that weights
-    can be copied:
+    `in_channels[l]` is the number of channels of map `l`, from fine to coarse. Submodules, so that weights can be
+    copied:
 
-    - `lateral_convs`, an `nn.ModuleList`: per map a 1×1 convolution from `in_channels[l]` to `out_channels`;
-    - `output_convs`, an `nn.ModuleList`: per map a 3×3 convolution (padding 1), `out_channels` to
-      `out_channels`;
-    - `p6`: a 3×3 convolution (stride 2, padding 1) from `in_channels[-1]` to `out_channels`;
-    - `p7`: a 3×3 convolution (stride 2, padding 1) from `out_channels` to `out_channels`.
+        lateral_convs    nn.ModuleList: per map a 1×1 convolution from in_channels[l] to out_channels
+        output_convs     nn.ModuleList: per map a 3×3 convolution (padding 1) from out_channels to out_channels
+        p6               a 3×3 convolution (stride 2, padding 1) from in_channels[-1] to out_channels
+        p7               a 3×3 convolution (stride 2, padding 1) from out_channels to out_channels
 
     All convolutions have a bias. Every bias starts at zero, and every weight at random, in any way. There is no
     normalisation. `in_channels` is not empty.

@@ -37,13 +37,13 @@ def postprocess_detections(
     pair of an anchor and a class k = 0 … K-1 is a candidate. Its score is the sigmoid of its logit, its label is k.
     In this order:
 
-    1. keep the candidates with a score greater than `score_thresh`;
-    2. per level, keep the `topk_per_level` candidates with the highest scores;
-    3. decode their boxes (`decode_boxes` with its defaults);
-    4. clip the boxes to `image_size`, which is (height, width);
-    5. drop each box with a side shorter than `min_size`;
-    6. suppress within each class, all levels together (`batched_nms` with `nms_thresh`);
-    7. keep the `detections_per_image` candidates with the highest scores, by falling score.
+        1. keep the candidates with a score greater than `score_thresh`
+        2. per level, keep the `topk_per_level` candidates with the highest scores
+        3. decode their boxes (`decode_boxes` with its defaults)
+        4. clip the boxes to `image_size`, which is (height, width)
+        5. drop each box with a side shorter than `min_size`
+        6. suppress within each class, all levels together (`batched_nms` with `nms_thresh`)
+        7. keep the `detections_per_image` candidates with the highest scores, by falling score
 
     Candidates with equal scores come in any order. A level may have no anchors, and a head no classes.
     """

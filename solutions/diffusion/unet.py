@@ -82,15 +82,18 @@ class SelfAttention2d(nn.Module):
 class UNet(nn.Module):
     """A small U-Net for images of any height and width, conditioned on the timestep and, if asked, on a label.
 
-    A level has `blocks` ResBlocks on the way down and as many on the way up, with `channels[level]` channels. Level 0
-    has the full size. Each further level halves height and width, rounded up. Levels in `attention_levels` have a
-    SelfAttention2d after each ResBlock. In the middle, at the smallest size, are ResBlock, SelfAttention2d, ResBlock.
-    The first block of a level on the way up also sees, as further channels, the last result of that level on the way
-    down. A GroupNorm, SiLU and the convolution `conv_out` come last. `heads` and `groups` hold for all blocks and
-    norms.
+        down      at level l = 0, 1, …: `blocks` ResBlocks with channels[l] channels. Level 0 has the full size, each
+                  further level has half the height and width, rounded up.
+        middle    ResBlock, SelfAttention2d, ResBlock, at the smallest size
+        up        at level l = …, 1, 0: `blocks` ResBlocks with channels[l] channels. The first of them also sees, as
+                  further channels, the last result of level l on the way down.
+        out       GroupNorm, SiLU and the convolution `conv_out`
 
-    Every ResBlock is told two linear layers, with a nonlinearity between them, of `timestep_embedding(t)`, which is
-    made in float32 or wider. With `num_classes` a row of the table `label_embedding` (num_classes + 1 rows) is added.
+    Down and up, the levels in `attention_levels` have a SelfAttention2d after each ResBlock. All blocks and norms have
+    the same `heads` and `groups`.
+
+    Every ResBlock gets `timestep_embedding(t)` (in float32 or wider) after two linear layers with a nonlinearity
+    between them. With `num_classes`, a row of the table `label_embedding` (num_classes + 1 rows) is added.
     Its last row, `null_label` = num_classes, is used without labels. Without `num_classes`, `null_label` is None and
     `labels` are refused. The weight and bias of `conv_out` start at 0, so an untrained network predicts 0.
 

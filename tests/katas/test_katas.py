@@ -3,6 +3,7 @@
 Nothing here looks at the learner's own files in katas/<topic>/<kata>.py: they may be half done, wrong, or not parse.
 """
 
+import ast
 import doctest
 import importlib
 import re
@@ -63,6 +64,15 @@ def test_the_stub_defines_every_public_name_and_gives_nothing_away(topic, kata):
     assert stubs.public_functions(stub) == stubs.public_functions(source)
     left = set(stubs.public_functions(stub)) - {name for name, _ in stubs.unwritten(stub)}
     assert not left, f"these functions keep their bodies in the stub: {left}"
+
+
+@pytest.mark.parametrize("topic, kata", KATAS)
+def test_a_docstring_has_at_most_120_words_beside_its_formulas(topic, kata):
+    for node in ast.walk(ast.parse(catalog.solution_file(topic, kata).read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+            lines = (ast.get_docstring(node) or "").splitlines()
+            words = " ".join(line for line in lines if not line.startswith("    ")).split()
+            assert len(words) <= 120, f"{getattr(node, 'name', kata)}: {len(words)} words"
 
 
 @pytest.mark.parametrize("topic, kata", KATAS)
