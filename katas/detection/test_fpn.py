@@ -13,19 +13,13 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from katas.detection.fpn import FeaturePyramid
+from katas.detection.given.oracles import randomised
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, gradients_are_right
 from katas.lab.strategies import normal, seeds
 
 CHANNELS = [3, 5, 4]  # fine to coarse, all different
 MORE_CHANNELS = [*CHANNELS, 2, 7]
-
-
-def randomised(module, seed=0):
-    """The module in float64 with every parameter, biases included, drawn anew."""
-    for place, parameter in enumerate(module.double().parameters()):
-        parameter.data = normal(*parameter.shape, seed=seed + place)
-    return module
 
 
 def random_maps(sizes, channels=CHANNELS, batch=2, seed=1):

@@ -12,6 +12,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from katas.detection.given.oracles import iou
 from katas.detection.nms import batched_nms, nms, soft_nms
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, unit_of_length_does_not_matter
@@ -23,13 +24,6 @@ THRESHOLDS = st.sampled_from([0, 0.25, 0.5, 0.75, 1])  # exact in binary, as are
 
 
 # --- the definition ---------------------------------------------------------------------------------------------------
-
-
-def iou(a, b) -> float:
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
-    return width * height / union if union > 0 else 0.0
 
 
 def greedy(boxes, scores, threshold, labels=None) -> list[int]:

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from katas.detection.given.oracles import iou
 from katas.detection.postprocess import postprocess_detections
 from katas.lab.expect import expect_close, expect_equal
 from katas.lab.laws import STANDING_LAWS, unit_of_length_does_not_matter
@@ -25,13 +26,6 @@ IMAGE_SIZE = (40, 60)
 
 def sigmoid(logit) -> float:
     return 1 / (1 + math.exp(-logit))
-
-
-def iou(a, b) -> float:
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
-    return width * height / union if union > 0 else 0.0
 
 
 def decoded_and_clipped(delta, anchor) -> list[float]:

@@ -10,17 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torchvision.models.detection.retinanet import RetinaNetHead
 
+from katas.detection.given.oracles import randomised
 from katas.detection.retina_head import RetinaHead
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, gradients_are_right
 from katas.lab.strategies import normal, seeds
-
-
-def randomised(module, seed=0):
-    """The module in float64 with every parameter, biases included, drawn anew."""
-    for place, parameter in enumerate(module.double().parameters()):
-        parameter.data = normal(*parameter.shape, seed=seed + place) / 3
-    return module
 
 
 def random_maps(sizes, channels=4, batch=2, seed=1):
