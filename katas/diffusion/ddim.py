@@ -1,4 +1,4 @@
-"""DDIM: the same network, another way back, deterministic on request and in few steps.
+"""DDIM: the same network in a sampler that can be deterministic and can skip timesteps.
 
 The noise prediction tells where the clean sample lies and in which direction the noise lies. With both, one step can
 lead to any earlier timestep.
@@ -17,12 +17,12 @@ def ddim_timesteps(num_timesteps: int, num_steps: int) -> Int64[Tensor, " {num_s
 
         T * (num_steps - i) // num_steps - 1                        i = 0 ... num_steps - 1
 
-    Evenly spaced but for rounding down. The first is always T - 1, where sampling starts from pure noise. The last
-    is 0 only if every timestep is visited; the step from it leads to the clean sample. `num_steps` lies in
-    1 ... num_timesteps.
+    They are evenly spaced, rounded down. The first is always T - 1, where sampling starts from pure noise. The last is
+    0 only if every timestep is visited; the step from it leads to the clean sample. `num_steps` lies in 1 ...
+    num_timesteps.
 
-    Source: the "trailing" spacing of Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed
-    (arXiv 2305.08891), here in integers.
+    Source: the "trailing" spacing of Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed (arXiv
+    2305.08891), here in integers.
     """
     raise NotImplementedError
 
@@ -38,7 +38,7 @@ def ddim_step(
     noise: Float[Tensor, "B *shape"] | None = None,
     clip: float | None = None,
 ) -> Float[Tensor, "B *shape"]:
-    """One step of the whole batch from timestep `t` to `t_prev`, near or far. -1 stands for the clean sample.
+    """One step of the whole batch from timestep `t` to `t_prev`. -1 is the clean sample.
 
         abar, abar_prev = alphas_cumprod[t], alphas_cumprod[t_prev]                    1 at timestep -1
         x_start = (x_t - sqrt(1 - abar) * pred_noise) / sqrt(abar)
@@ -46,12 +46,12 @@ def ddim_step(
         result = sqrt(abar_prev) * x_start + sqrt(1 - abar_prev - sigma**2) * pred_noise + sigma * noise
 
     With `clip`, x_start is cut to [-clip, clip], and `pred_noise` becomes the noise that belongs to the cut x_start, so
-    that both still explain x_t. eta = 0 is deterministic. Any other `eta` needs `noise`. With eta = 0 and without
-    `clip` the step may also lead up, to `t_prev` > t. eta = 1 has the mean and the variance of DDPM's step. The result
-    stays finite where rounding makes 1 - abar_prev - sigma**2 negative.
+    both still combine to x_t. eta = 0 is deterministic. Any other `eta` needs `noise`. With eta = 0 and without `clip`
+    the step may also lead up, to `t_prev` > t, and start at t = -1. eta = 1 has the mean and the variance of DDPM's
+    step. The result stays finite where rounding makes 1 - abar_prev - sigma**2 negative.
 
-    Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), equations 12 and 16. Their alpha
-    is our alphas_cumprod.
+    Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), equations 12 and 16. Their alpha is our
+    alphas_cumprod.
     """
     raise NotImplementedError
 
@@ -73,8 +73,8 @@ def ddim_sample_loop(
 
     `predict_noise(x, t)` is called once per step, with t as an int64 tensor (B,). For `eta` other than 0 each step
     draws fresh noise, independent for every element, from `generator`, which is then needed. After each step
-    `on_step(t, x)` is called with the timestep t that the step started from, as an int, and the sample x that it
-    led to.
+    `on_step(t, x)` is called with the timestep t that the step started from, as an int, and the sample x that it led
+    to.
     """
     raise NotImplementedError
 
@@ -89,11 +89,11 @@ def ddim_invert(
     """The deterministic path in the other direction, from clean samples to the noise from which `ddim_sample_loop`
     leads back to them.
 
-    Visits the falling `timesteps` from the last to the first. The first step leads from the clean samples
-    (timestep -1) to the last of `timesteps`, the least noisy one, with the noise predicted for the clean samples
-    at that timestep. Every further step, from x at timestep t up to t_next, uses the noise predicted for x at t.
-    `predict_noise` is called as in `ddim_sample_loop`, and not at the first of `timesteps`, where the path ends.
-    The round trip is exact only in the limit of many steps.
+    Visits the falling `timesteps` from the last to the first. The first step leads from the clean samples (timestep -1)
+    to the last of `timesteps`, the least noisy one, with the noise predicted for the clean samples at that timestep.
+    Every further step, from x at timestep t up to t_next, uses the noise predicted for x at t. `predict_noise` is
+    called as in `ddim_sample_loop`, but not at the first of `timesteps`, unless it is the only one. The round trip is
+    exact in the limit of many steps.
 
     Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502).
     """

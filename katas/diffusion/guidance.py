@@ -41,8 +41,7 @@ def guided_noise(
     conditional without guidance. A scale above 1 exaggerates, one below 0 leads away from the label.
 
     `model(x, t, labels)` answers each row by itself. It is called once, with 2 B rows in any order, whatever the scale
-    and the labels are. For a given x_t, the clean sample and the velocity are affine in the noise. So predictions of
-    those may be guided in the same way.
+    and the labels are. Predictions of the clean sample or the velocity may be guided in the same way.
 
     Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598), equation 6. Their w is scale - 1.
     """

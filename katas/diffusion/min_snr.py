@@ -3,7 +3,7 @@
 The three kinds of prediction differ by a factor that depends on the timestep alone. The squared error of the clean
 sample times the SNR is that of the noise, and times SNR + 1 it is that of the velocity. Cutting the SNR at gamma
 balances easy and hard timesteps. With these weights the objective is the same for all three. An SNR of 0 and an
-infinite SNR get the weights that the formulas tend to.
+infinite SNR get the limits of the formulas.
 """
 
 import torch

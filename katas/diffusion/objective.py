@@ -70,10 +70,10 @@ def diffusion_loss(
     """The loss of each sample: the squared error of `model(x_t, t)`, averaged over the elements of the sample.
 
     x_t is `q_sample` of the clean samples. The model is called once, with the whole batch. It should answer
-    `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or any function of four
-    arguments, called by place. With `weights`, one number per timestep, the loss of a sample is multiplied by the
-    weight of its t. The loss has the dtype of `x_start`, whatever the model and the target answer. Training
-    minimises its mean. A `model` that answers in another shape than the samples is refused: it would broadcast.
+    `target(x_start, t, noise, alphas_cumprod)`: one of the three targets above, or any function of four positional
+    arguments. With `weights`, one number per timestep, the loss of a sample is multiplied by the weight of its t. The
+    loss has the dtype of `x_start`, whatever the model and the target answer. Training minimises its mean. A `model`
+    that answers in another shape than the samples is refused, since it would broadcast.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 14.
     """

@@ -1,15 +1,15 @@
 """Noise, clean sample, velocity: three answers to the same question.
 
-Whoever knows x_t and one of them knows all three. They differ in where the network's error hurts. Dividing by the
-signal at large t blows up an error in the noise. Dividing by the noise level at small t blows up an error in the clean
-sample.
+Whoever knows x_t and one of them knows all three. They differ in the timesteps at which an error of the network grows.
+Dividing by the signal at large t blows up an error in the noise. Dividing by the noise level at small t blows up an
+error in the clean sample.
 
 With a = sqrt(alphas_cumprod[t]) and s = sqrt(1 - alphas_cumprod[t]), so that a**2 + s**2 = 1:
 
     x_t = a * x_start + s * noise           v = a * noise - s * x_start
 
-All six functions take one timestep per sample, and samples of any rank, from (B,) on. They are finite wherever a and s
-are above 0 in the dtype of `x_t` and the result fits that dtype.
+Each takes one timestep per sample, and samples of any rank, from (B,) on. The result is finite as long as a and s do
+not round to 0 and the result does not overflow, in the dtype of `x_t`.
 """
 
 from jaxtyping import Float, Int64
@@ -24,7 +24,7 @@ def x_start_from_noise(
     noise: Float[Tensor, "B *shape"],
     alphas_cumprod: Float[Tensor, " T"],
 ) -> Float[Tensor, "B *shape"]:
-    """The clean sample that makes x_t of this noise: (x_t - s * noise) / a.
+    """The clean sample that, with this noise, gives x_t: (x_t - s * noise) / a.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 15.
     """
@@ -37,7 +37,7 @@ def noise_from_x_start(
     x_start: Float[Tensor, "B *shape"],
     alphas_cumprod: Float[Tensor, " T"],
 ) -> Float[Tensor, "B *shape"]:
-    """The noise that makes x_t of this clean sample: (x_t - a * x_start) / s."""
+    """The noise that, with this clean sample, gives x_t: (x_t - a * x_start) / s."""
     raise NotImplementedError
 
 
@@ -70,7 +70,7 @@ def x_start_from_v(
     v: Float[Tensor, "B *shape"],
     alphas_cumprod: Float[Tensor, " T"],
 ) -> Float[Tensor, "B *shape"]:
-    """The clean sample, given x_t and the velocity: a * x_t - s * v. Nothing is divided."""
+    """The clean sample, given x_t and the velocity: a * x_t - s * v, without a division."""
     raise NotImplementedError
 
 
@@ -80,5 +80,5 @@ def noise_from_v(
     v: Float[Tensor, "B *shape"],
     alphas_cumprod: Float[Tensor, " T"],
 ) -> Float[Tensor, "B *shape"]:
-    """The noise, given x_t and the velocity: s * x_t + a * v. Nothing is divided."""
+    """The noise, given x_t and the velocity: s * x_t + a * v, without a division."""
     raise NotImplementedError

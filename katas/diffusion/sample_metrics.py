@@ -38,8 +38,8 @@ def mmd_rbf_biased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidt
 def mmd_rbf_unbiased(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"], *, bandwidth: float) -> Float[Tensor, ""]:
     """The same, but within a set no sample is paired with itself. Between the sets all pairs count.
 
-    For two sets from one distribution the average over many draws is 0, so single values can be negative.
-    `bandwidth` > 0; `x` and `y` have at least 2 rows.
+    For two sets from one distribution the average over many draws is 0, so single values can be negative. `bandwidth` >
+    0; `x` and `y` have at least 2 rows.
 
     Source: Gretton et al., A Kernel Two-Sample Test (2012).
     """
@@ -55,11 +55,10 @@ def frechet_distance(
     """|mean1 - mean2|² + trace(covariance1 + covariance2 - 2 (covariance1 covariance2)^(1/2)).
 
     The squared Wasserstein-2 distance of two Gaussians. FID is this distance of the features of two sets of images.
-    Covariances are symmetric. They may be singular (fewer images than features), and the result is right there as well.
-    The arguments should be float64. For singular covariances, rounding costs up to the square root of the precision of
-    the dtype per dimension.
+    Covariances are symmetric. They may be singular (fewer images than features). The result is correct then as well.
+    The arguments should be float64: for singular covariances the error may reach D · √eps of the dtype.
 
-    Source: Dowson & Landau, The Fréchet distance between multivariate normal distributions (1982); Heusel et
-    al., GANs Trained by a Two Time-Scale Update Rule (arXiv 1706.08500).
+    Source: Dowson & Landau, The Fréchet distance between multivariate normal distributions (1982); Heusel et al., GANs
+    Trained by a Two Time-Scale Update Rule (arXiv 1706.08500).
     """
     raise NotImplementedError

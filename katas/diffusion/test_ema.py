@@ -122,6 +122,7 @@ def test_the_model_is_left_as_it_is():
     model.norm.eval()  # a frozen batch norm
     numbers, state = values(model), settings(model)
     ema = EMA(model)
+    assert settings(model) == state, "EMA(model) changes modes or requires_grad of the model"
     ema.update(model)
     with ema.swapped_into(model):
         assert settings(model) == state, "inside, modes, requires_grad or the parameters are others"
@@ -137,7 +138,7 @@ def test_the_model_is_left_as_it_is():
 def test_inside_the_model_is_the_average(updates):
     model, ema = (Everything(seed=5), EMA(Everything(seed=6))) if updates == 0 else swappable()
     own, average = values(model), values(ema.model)
-    with ema.swapped_into(model=model):
+    with ema.swapped_into(model=model), ema.swapped_into(Everything(seed=8)):
         expect_equal(values(model), average, "inside, parameters and buffers are those of the average")
         expect_equal(values(ema.model), average, "inside, the average is what it was")
         train(model.train())
@@ -165,7 +166,7 @@ def test_training_goes_on_as_if_without_average():
 
 def test_a_resumed_average_is_the_uninterrupted_one():
     model, generator = Everything(), rng(5)
-    straight, first, resumed = (EMA(Everything(seed), decay=0.3) for seed in (0, 0, 3))
+    straight, first, resumed = (EMA(Everything(seed), decay=0.9) for seed in (0, 0, 3))
     for step in range(7):
         model.move_on(generator)
         straight.update(model)
@@ -181,12 +182,11 @@ def test_a_resumed_average_is_the_uninterrupted_one():
 
 def test_a_state_dict_is_a_copy_both_ways():
     model, ema = swappable()
-    other, state = EMA(Everything(seed=9)), ema.state_dict()
-    saved = values(ema.model)
+    other, state, saved = EMA(Everything(seed=9)), ema.state_dict(), values(ema.model)
     expect_equal(dict(state["model"]), saved, "`model` is the state dict of the averaged model, buffers included")
     other.load_state_dict(state)
-    for average in (ema, other):
-        average.update(model)
+    expect_equal(values(other.model), saved, "loaded, buffers included")
+    ema.update(model), other.update(model)
     expect_equal(dict(state["model"]), saved, "later updates do not change an older state dict")
 
 

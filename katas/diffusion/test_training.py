@@ -4,17 +4,17 @@ The order of the draws is free. So a target and a model keep what they are shown
 numbers from there. Out of scope: architectures, learning-rate schedules beyond the warm-up, several devices.
 """
 
-import copy
 import math
 import pickle
+import re
 
 import pytest
 import torch
 
 import katas.diffusion.training as kata
 from katas.diffusion.given.gaussians import GaussianMixture
-from katas.diffusion.given.killing import Killed, interrupt
-from katas.diffusion.given.watched import FakeEMA, Linear, PerTimestep, Watch
+from katas.diffusion.given.killing import Killed, interrupt, move_within_a_folder_only, save_as_on_a_missing_gpu
+from katas.diffusion.given.watched import STATE, FakeEMA, Linear, PerTimestep, Watch, state_of
 from katas.diffusion.training import load_checkpoint, save_checkpoint, to_image_range, to_model_range, train_diffusion
 from katas.lab.expect import expect_close, expect_equal, expect_fresh_noise, expect_refused
 from katas.lab.laws import STANDING_LAWS, device_is_followed, global_rng_is_untouched, inputs_are_not_changed
@@ -46,8 +46,8 @@ def trained(steps, *, model=None, optimizer=None, samples=None, lr=0.05, **optio
 
 
 def noisy(x_start, t, noise):
-    level = SCHEDULE.to(x_start)[t].reshape(-1, *[1] * (x_start.dim() - 1))
-    return level.sqrt() * x_start + (1 - level).sqrt() * noise
+    level = SCHEDULE[t].reshape(-1, *[1] * (x_start.dim() - 1))
+    return level.sqrt().to(x_start) * x_start + (1 - level).sqrt().to(x_start) * noise
 
 
 def follow(asked, *, first_step=0, warmup_steps=0, max_grad_norm=1.0, weights=None, lr=0.05, weight=0.5, bias=0.1):
@@ -63,13 +63,7 @@ def follow(asked, *, first_step=0, warmup_steps=0, max_grad_norm=1.0, weights=No
         yield (step, float((factor * error**2).mean()), norm, rate), weight, bias
 
 
-def state_of(model, optimizer, ema, generator=rng()):  # noqa: B008
-    """Copies of all that a step may change."""
-    rates, moments = [float(group["lr"]) for group in optimizer.param_groups], optimizer.state_dict()["state"]
-    return copy.deepcopy([dict(model.state_dict()), rates, moments, ema.shown, generator.get_state()])
-
-
-# --- the range of the pixels ------------------------------------------------------------------------------------------
+# --- worked examples, and a step --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("law, fn, x, expected", [
@@ -82,31 +76,30 @@ def test_pixels_and_numbers_by_hand(law, fn, x, expected):
     expect_close(fn(torch.tensor(x).double()), expected, law)
 
 
-# --- a step -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("options", [
     {"max_grad_norm": 1e9}, {}, {"max_grad_norm": 0.3}, {"warmup_steps": 4}, {"weights": WEIGHTS},
     {"first_step": 2, "warmup_steps": 5, "max_grad_norm": 2, "weights": WEIGHTS, "lr": 0.2},
 ], ids=["not clipped", "defaults", "clipped", "warm-up", "weights", "all"])  # fmt: skip
 def test_every_step_agrees_with_the_definition(options):
-    model, asked, reports = trained(7, **options)
+    model, told = Linear(), []
+    _, asked, _ = trained(7, model=model, on_step=lambda report: told.append((report, *model.line())), **options)
     assert len(asked) == 7 - options.get("first_step", 0), f"the steps first_step to steps - 1, not {len(asked)} steps"
     assert len(asked[0][1]) == 128, f"a batch has 128 samples by default, not {len(asked[0][1])}"
-    assert [type(v) for v in reports[0]] == [int, float, float, float], f"a report holds Python numbers: {reports[0]}"
-    *_, (_, weight, bias) = expected = list(follow(asked, **options))
-    for column, law in enumerate(("step", "loss before the update", "norm before clipping", "learning rate")):
-        got = [float(report[column]) for report in reports]
-        expect_close(got, [float(told[column]) for told, _, _ in expected], f"reported: {law}", **CLIP)
-    expect_close([float(model.weight), float(model.bias)], [weight, bias], "after seven steps", **CLIP)
+    for (report, *after), (numbers, *expected) in zip(told, follow(asked, **options), strict=True):
+        for field, number in zip(report._fields, numbers, strict=True):
+            expect_close(float(getattr(report, field)), float(number), f"step {numbers[0]}, reported: {field}", **CLIP)
+        expect_close(after, expected, f"weight and bias after step {numbers[0]}", **CLIP)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(), (3,), (4, 2, 5)], ids=["numbers", "vectors", "images"])
 def test_the_model_sees_noisy_samples(shape, dtype):
     samples = samples_of(*shape, dtype=dtype)
-    model, asked, _ = trained(2, model=Linear().to(dtype), samples=samples, labels=LABELS, null_label=0, batch_size=9)
-    for (x_t, t, labels, _), (x_start, asked_t, noise) in zip(model.calls, asked, strict=True):
+    model, watch = Linear().to(dtype), Watch()
+    trained(2, model=model, samples=samples, target=watch, labels=LABELS, null_label=0, batch_size=9)
+    expect_equal(watch.schedule, SCHEDULE, "the schedule keeps its dtype: its coefficients are cast last")
+    for (x_t, t, labels, _), (x_start, asked_t, noise) in zip(model.calls, watch.asked, strict=True):
+        assert len(t) == 9, f"batch_size is 9, and the model is called with {len(t)} samples"
         assert x_t.dtype == noise.dtype == dtype, f"{dtype} samples, {noise.dtype} noise: the model saw {x_t.dtype}"
         expect_close(x_t, noisy(x_start, asked_t, noise), "q_sample of the drawn samples")
         expect_equal(t, asked_t, "and the timestep of each")
@@ -128,24 +121,27 @@ def test_gradients_of_the_whole_model_count_once():
 
 def test_every_group_warms_up_and_is_put_back():
     model, told = Linear(), []
-    groups = [{"params": [model.weight], "lr": 0.4}, {"params": [model.bias], "lr": torch.tensor(0.02).double()}]
-    optimizer = torch.optim.SGD(groups)
+    groups = [{"params": [p], "lr": torch.tensor(lr).double()} for p, lr in ((model.weight, 0.4), (model.bias, 0.02))]
+    optimizer, used = torch.optim.SGD(groups), []
+    optimizer.register_step_pre_hook(lambda *_: used.append([float(group["lr"]) for group in optimizer.param_groups]))
 
     def halve(report):
+        assert {type(v) for v in report} == {int, float}, f"a report holds Python numbers, also of tensors: {report}"
         told.append((report.learning_rate, [float(group["lr"]) for group in optimizer.param_groups]))
         optimizer.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"] / 2
 
     trained(3, model=model, optimizer=optimizer, warmup_steps=4, on_step=halve)
-    expected = [(0.1, [0.4, 0.02]), (0.1, [0.2, 0.02]), (0.075, [0.1, 0.02])]  # a quarter, half, three quarters
+    quarters = [[0.4 / 4, 0.02 / 4], [0.2 / 2, 0.02 / 2], [0.1 * 3 / 4, 0.02 * 3 / 4]]  # one, two and three of four
+    expect_close(used, quarters, "the rates of both groups in each step", **CLIP)
+    expected = [(0.1, [0.4, 0.02]), (0.1, [0.2, 0.02]), (0.075, [0.1, 0.02])]
     expect_close(told, expected, "(rate of the step, rates afterwards), halved after every step", **CLIP)
 
 
 def test_first_the_step_then_the_average_then_the_callback():
     model, ema, seen = Linear(), FakeEMA(), []
-    on_step = lambda report: seen.append((len(ema.shown), float(model.weight)))  # noqa: E731
-    trained(3, model=model, ema=ema, warmup_steps=9, on_step=on_step)
-    assert seen == list(enumerate(ema.shown, start=1)), f"(updates so far, weight) {seen}; the average saw {ema.shown}"
+    trained(3, model=model, ema=ema, warmup_steps=9, on_step=lambda _: seen.append((len(ema.shown), model.line()[0])))
     assert len(set(ema.shown)) == 3 and 0.5 not in ema.shown, f"the average is updated after each step: {ema.shown}"
+    assert seen == list(enumerate(ema.shown, start=1)), f"the callback comes last: {seen}, the average saw {ema.shown}"
 
 
 def test_every_step_is_in_training_mode():
@@ -165,8 +161,9 @@ def test_a_loss_that_is_not_finite_changes_nothing(bad):
             model.bias.data.fill_(bad)
             kept.append(state_of(model, optimizer, ema))
 
-    with pytest.raises(FloatingPointError, match=r"\b2\b"):
+    with pytest.raises(FloatingPointError) as raised:
         trained(5, model=model, optimizer=optimizer, ema=ema, warmup_steps=10, on_step=spoil)
+    assert re.search(r"\b2\b", str(raised.value)), f"the loss of step 2 is {bad}; the error says: {raised.value}"
     model.count -= 1  # the call whose loss is not finite
     assert model.weight.grad is None or model.weight.grad.isfinite(), "it never goes backward"
     expect_equal(state_of(model, optimizer, ema), kept[0], "all is as it was after the last good step")
@@ -177,7 +174,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(bad):
 
 def test_samples_and_timesteps_are_drawn_evenly():
     _, asked, _ = trained(8, batch_size=2000)
-    x_start, t, _ = (torch.cat(parts) for parts in zip(*asked, strict=True))
+    x_start, t = (torch.cat([drawn[part] for drawn in asked]) for part in (0, 1))
     table = torch.zeros(10, T).index_put_((x_start[:, 0].long(), t), torch.ones(len(t)), accumulate=True)
     expected = len(t) / (10 * T)
     chi_squared = float(((table - expected) ** 2 / expected).sum())
@@ -223,15 +220,16 @@ def go_on(run, steps, **options):
     trained(steps, **run, warmup_steps=6, labels=LABELS, null_label=NULL, **options)
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, monkeypatch):
+    save_as_on_a_missing_gpu(monkeypatch)
     file, whole, stopped, resumed = str(tmp_path / "run.pt"), a_run(), a_run(), a_run(seed=4, lr=0.7)
     go_on(whole, 9)
     go_on(stopped, 4, on_step=lambda report: save_checkpoint(file, step=report.step + 1, **stopped))
-    torch.load(file, weights_only=True)
-    step = load_checkpoint(file, **resumed)
-    assert step == 4, f"the number of the next step comes back: {step}"
+    torch.load(file, weights_only=True, map_location="cpu")
+    assert (step := load_checkpoint(file, **resumed)) == 4, f"the number of the next step comes back: {step}"
     go_on(resumed, 9, first_step=step)
-    expect_equal(state_of(**resumed), state_of(**whole), "model, optimizer, average, generator, to the bit")
+    for part, got, expected in zip(STATE, state_of(**resumed), state_of(**whole), strict=True):
+        expect_equal(got, expected, f"to the bit: {part}")
 
 
 def test_a_missing_average_is_refused_and_changes_nothing(tmp_path):
@@ -239,6 +237,8 @@ def test_a_missing_average_is_refused_and_changes_nothing(tmp_path):
     without = {name: part for name, part in run.items() if name != "ema"}
     save_checkpoint(tmp_path / "run.pt", step=2, **without)
     assert load_checkpoint(tmp_path / "run.pt", **without) == 2, "a run without an average is saved and loaded"
+    save_checkpoint(tmp_path / "with.pt", step=5, **run)
+    assert load_checkpoint(tmp_path / "with.pt", **without) == 5, "an average in the file is ignored"
     go_on(run, 1)
     before = state_of(**run)
     expect_refused("ema", lambda: load_checkpoint(tmp_path / "run.pt", **run))
@@ -257,8 +257,10 @@ def test_a_killed_save_keeps_the_last_checkpoint(tmp_path, monkeypatch, moment):
         assert load_checkpoint(file, **run) == 2, "the file is only replaced when the new one is complete"
     except (KeyError, RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise AssertionError(f"killed {moment}, and the last checkpoint is gone: write beside it, then move") from error
+    before = set(tmp_path.iterdir())  # whatever the kill has left
+    move_within_a_folder_only(monkeypatch, kata)
     save_checkpoint(file, step=4, **run)
-    assert [path.name for path in tmp_path.iterdir()] == ["run.pt"], f"left behind: {list(tmp_path.iterdir())}"
+    assert set(tmp_path.iterdir()) <= before, f"a save that ends well leaves behind {set(tmp_path.iterdir()) - before}"
 
 
 def test_training_arrives_at_the_best_prediction():

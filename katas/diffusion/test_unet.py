@@ -51,18 +51,16 @@ def attention(p, x, heads, groups):
 def test_a_res_block_is_its_formula(channels):
     block, x, embedding = drawn(ResBlock, *channels, 6, groups=4), normal(3, channels[0], 5, 7), normal(3, 6, seed=1)
     expected = res_block(block.state_dict(), x, embedding, 4)
-    expect_close(
-        block(x=x, embedding=embedding),
-        expected,
-        "norm, silu, conv; norm, scale and shift, silu, conv; plus the shortcut",
-    )
+    law = "norm, silu, conv; norm · (1 + scale) + shift, both of linear(silu(embedding)); silu, conv; plus the shortcut"
+    expect_close(block(x=x, embedding=embedding), expected, law)
 
 
 @pytest.mark.parametrize("heads, scale", [(1, 1), (2, 1), (4, 1), (2, 30)])  # 30: scores of thousands
 def test_attention_is_its_formula(heads, scale):
     block, x = drawn(SelfAttention2d, 8, heads=heads, groups=2, scale=scale), normal(3, 8, 3, 5)
     expected = attention(block.state_dict(), x, heads, 2)
-    expect_close(block(x=x), expected, "softmax over the keys of q · k / sqrt(channels / heads), plus x")
+    law = "per head (adjacent channels): softmax over the keys of q · k / sqrt(channels / heads); plus x"
+    expect_close(block(x=x), expected, law)
 
 
 def test_untrained_blocks_change_nothing():
@@ -91,9 +89,12 @@ def layout(channels, blocks, attention_levels, size):
 ])  # fmt: skip
 def test_blocks_channels_and_sizes_in_order(channels, blocks, attention_levels):
     options = {} if channels == (32, 64) else dict(channels=channels, blocks=blocks, attention_levels=attention_levels)
-    seen = visits(fresh(UNet, 4, **options), BLOCKS, normal(2, 4, 13, 6), T[:2])
+    net = fresh(UNet, 4, **options)
+    seen = visits(net, BLOCKS, normal(2, 4, 13, 6), T[:2])
     got, expected = [(v.kind, *v.leaving.shape[1:]) for v in seen], layout(channels, blocks, attention_levels, (13, 6))
     assert got == expected, f"(block, channels, height, width)\n  got       {got}\n  expected  {expected}"
+    own = sum(isinstance(module, BLOCKS) for module in net.modules())
+    assert own == len(got), f"every block has weights of its own: {len(got)} are called, {own} exist"
 
 
 @pytest.mark.parametrize("options, groups, heads", [({}, 8, 4), (dict(groups=4, heads=2), 4, 2)])
@@ -153,25 +154,27 @@ def test_the_row_of_the_label_is_added():
 
 def test_timesteps_are_told_apart():
     now, half, following, far = told_at(unet(), torch.tensor([17, 17.5, 18, 900]))
-    assert (now - half).norm() > 1e-3 * now.norm(), "t = 17.5 is not 17"
     # right code of two kinds, twenty starts each: 0.17 to 0.53; with t / 1000 in place of t: 0.0009 to 0.0014
     ratio = float((now - following).norm() / (now - far).norm())
     assert ratio > 0.03, f"t = 17 and 18 differ by {ratio:.4f} of what 17 and 900 do: is t itself embedded?"
+    assert (now - half).norm() > 1e-3 * now.norm(), "t = 17.5 is not 17"
     late, later = told_at(unet().bfloat16(), torch.tensor([998, 999]), dtype=torch.bfloat16)
     # right code: 0.18 to 0.60 of their size; t in bfloat16, which has no odd numbers above 256: 0
     assert (late - later).norm() > 0.03 * late.norm(), "bfloat16 tells t = 998 from 999: the sinusoids are float32"
 
 
 def test_the_time_network_is_not_linear():
-    told = told_at(unet(), torch.arange(0, 1000, 10))
+    told = told_at(unet(num_classes=None), torch.arange(0, 1000, 10))
     rank = int(torch.linalg.matrix_rank(told - told.mean(dim=0), rtol=1e-9))
     assert rank > 8, f"told spans {rank} directions; linear maps of 8 sinusoids span 8: a nonlinearity is missing"
+    assert told.min() < -0.3, "silu is never below -0.279, a linear layer is: it comes last"  # right code: -3.0 to -4.1
 
 
 def test_every_part_can_learn_from_the_start():
     net = unet(fresh, blocks=2)
     for name, parameter in net.named_parameters():  # only what is promised to be 0
         if name.endswith(("conv2.weight", "proj.weight", "conv_out.weight")):
+            assert not parameter.any(), f"{name} starts at 0"
             parameter.data = 0.3 * normal(*parameter.shape)
     net(X, T, torch.tensor([0, 2, 3])).square().sum().backward()
     unused = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
@@ -184,12 +187,9 @@ def test_gradients_are_those_of_the_formula():
     gradients_are_right(drawn(UNet, 2, channels=(8,), heads=2, groups=4), normal(1, 2, 2, 2), T[:1])
 
 
-@pytest.mark.parametrize("name, call", [
-    ("heads", lambda: SelfAttention2d(10, heads=4, groups=2)),
-    ("labels", lambda: unet(num_classes=None)(X, T, LABELS)),
-])  # fmt: skip
-def test_what_does_not_fit_is_refused(name, call):
-    expect_refused(name, call)
+def test_what_does_not_fit_is_refused():
+    expect_refused("heads", lambda: SelfAttention2d(10, heads=4, groups=2))
+    expect_refused("labels", lambda: unet(num_classes=None)(X, T, LABELS))
 
 
 @pytest.mark.parametrize("law", STANDING_LAWS)

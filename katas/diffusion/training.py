@@ -20,16 +20,12 @@ from .objective import diffusion_loss, noise_target, sample_timesteps
 
 
 class TrainReport(NamedTuple):
-    """What `train_diffusion` reports after a step, in Python numbers.
-
-    The mean loss of the batch before the update, the norm of the gradient before clipping, and the learning rate of the
-    first parameter group in this step, warm-up included.
-    """
+    """What `train_diffusion` reports after a step, in Python numbers."""
 
     step: int
-    loss: float
-    grad_norm: float
-    learning_rate: float
+    loss: float  # mean over the batch, before the update
+    grad_norm: float  # before clipping
+    learning_rate: float  # of the first parameter group in this step, warm-up included
 
 
 def to_model_range(images: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -65,17 +61,18 @@ def train_diffusion(
     """Trains `model` in place on random batches of `samples`, for the steps `first_step` ... steps - 1.
 
     A step draws `batch_size` samples with replacement, and a timestep and standard normal noise for each. It calls
-    `model(x_t, t)`, or `model(x_t, t, labels)` after `drop_labels`. It minimises the mean of `diffusion_loss`, in this
-    order:
+    `model(x_t, t)`, or `model(x_t, t, labels)` after `drop_labels`. With the mean of `diffusion_loss` as its loss it
+    goes on in this order:
 
-        1. the gradient of this batch alone is scaled down to the norm `max_grad_norm` over all parameters of the model
+        1. the gradients of all parameters of the model are cleared, those outside the optimizer too, and computed anew;
+           if their joint norm is above `max_grad_norm`, they are scaled down to it
         2. the optimizer steps; every group's rate is multiplied by min(1, (step + 1) / warmup_steps), then put back
         3. `ema` is updated
-        4. `on_step(report)` is called, which may change rates and modes
+        4. `on_step(report)` is called, which may change learning rates and modes
 
     Each step starts in training mode. A checkpoint saved in `on_step` with step = report.step + 1 resumes the run to
-    the bit from that `first_step`. A loss that is not finite raises a FloatingPointError that names the step. Then
-    nothing is changed. `labels` need a `null_label`.
+    the bit from that `first_step`. A loss that is not finite raises a FloatingPointError that names the step; weights,
+    optimizer and average stay as they were. `labels` need a `null_label`.
     """
     raise NotImplementedError
 
@@ -91,9 +88,9 @@ def save_checkpoint(
 ) -> None:
     """Writes all that the rest of a run depends on into one file.
 
-    That is the number of the next step, and the states of the model, the optimizer, the average and the generator. The
-    file is written beside `path` first and then moved over it, so a run that is killed while saving still has its last
-    checkpoint. It can be read with `torch.load(path, weights_only=True)`.
+    That is the number of the next step, and the states of the model, the optimizer, the average and the generator. A
+    temporary file in the same folder is written first and then moved to `path`, so a run that is killed while saving
+    still has its last checkpoint. It can be read with `torch.load(path, weights_only=True)`.
     """
     raise NotImplementedError
 

@@ -1,7 +1,7 @@
 """DDPM: walk back one timestep at a time, and add a little fresh noise after each step.
 
-A sampler needs only a function that predicts the noise in x at timestep t. That may be a trained network, a guided
-one or an exact formula.
+A sampler needs only a function that predicts the noise in x at timestep t. That may be a trained network, a guided one
+or an exact formula.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from .posterior import posterior_variances, q_posterior_mean_variance
 def fixed_large_variances(alphas_cumprod: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
     """The larger of the two fixed choices of the reverse variance: beta_t, for t = 0 ... T - 1.
 
-    It is exact for data that is standard normal. The smaller choice, `posterior_variances`, is exact for data that
-    is a single point.
+    It is the true reverse variance if the data is standard normal. The smaller choice, `posterior_variances`, is the
+    true one if the data is a single point.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), section 3.2.
     """
@@ -40,8 +40,8 @@ def p_sample(
 
     `pred_noise` gives a guess of the clean sample. With `clip` the guess is cut to [-clip, clip], element by element.
     The result is the mean of q(x_(t-1) | x_t, x_start) at that guess, plus `noise` times the square root of
-    `variances[t]` (None: those of `posterior_variances`). At t = 0 nothing is added, whatever `variances[0]` is,
-    and the result is the guess. There are at least two timesteps.
+    `variances[t]` (None: those of `posterior_variances`). At t = 0 nothing is added, even if `variances[0]` is NaN, and
+    the result is the guess. There are at least two timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), algorithm 2.
     """
@@ -69,9 +69,9 @@ def p_sample_loop(
 ) -> Float[Tensor, "B *shape"]:
     """From pure noise `x_T` to samples: `p_sample` at t = T - 1, T - 2, ..., 0.
 
-    `predict_noise(x, t)` is called once per step, with t as an int64 tensor (B,). Each step draws fresh noise,
-    independent for every element. After each step `on_step(t, x)` is called with t as an int and x the sample at
-    t - 1.
+    `predict_noise(x, t)` is called once per step, with t as an int64 tensor (B,). Each step but the last, which adds
+    none, draws fresh noise, independent for every element. After each step `on_step(t, x)` is called with t as an int
+    and x the sample at t - 1.
     """
     x = x_T
     for step in reversed(range(len(alphas_cumprod))):  # a recurrence: every step starts from the one before

@@ -31,7 +31,7 @@ class EMA:
 
             min(decay, (1 + num_updates) / (10 + num_updates))
 
-        So the average soon forgets its random start, and its memory grows with the number of updates.
+        So the random start soon has little weight, and the average covers more and more updates.
         """
         return min(self.decay, (1 + num_updates) / (10 + num_updates))
 
@@ -39,8 +39,8 @@ class EMA:
     def update(self, model: nn.Module) -> None:
         """average ← d · average + (1 − d) · weight for every floating parameter, frozen ones included.
 
-        d is `decay_at` of the number of this update. Everything else is copied: buffers of any dtype (running
-        statistics, counters, masks) and integer parameters.
+        d is `decay_at` of the number of this update. A parameter that two modules share is averaged once. Everything
+        else is copied: buffers of any dtype (running statistics, counters, masks) and integer parameters.
         """
         self.num_updates += 1
         decay = self.decay_at(self.num_updates)
@@ -53,9 +53,10 @@ class EMA:
     def swapped_into(self, model: nn.Module) -> Iterator[None]:
         """Inside `with ema.swapped_into(model):` the model has the parameters and buffers of the average.
 
-        Afterwards it has its own again, to the bit, after an exception as well. Only values change. The parameters
-        stay the same tensors, so an optimizer goes on with them, and they keep their gradients. Train and eval modes
-        stay as they are. Nothing that happens to the model inside reaches the average.
+        Afterwards it has its own again, to the bit, also after an exception, and also if a buffer was replaced by
+        another tensor inside. Only values change. The parameters stay the same tensors, so an optimizer goes on with
+        them, and they keep their gradients. Train and eval modes stay as they are. Nothing that happens to the model
+        inside reaches the average.
         """
         own = _copies(model)
         model.load_state_dict(self.model.state_dict())
@@ -72,7 +73,7 @@ class EMA:
         return {"model": _copies(self.model), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from a `state_dict`. It is copied, not kept. Later updates are, to the bit, those of a run that was
+        """Goes on from a `state_dict`, whose tensors are copied. Later updates are, to the bit, those of a run that was
         never interrupted.
         """
         self.model.load_state_dict(state["model"])

@@ -27,8 +27,8 @@ def q_sample(
 
         x_t = sqrt(alphas_cumprod[t]) * x_start + sqrt(1 - alphas_cumprod[t]) * noise
 
-    Samples have any rank, from (B,) on. If `x_start` and `noise` have variance 1, so has x_t. Both factors are
-    computed in the dtype of `alphas_cumprod`, because 1 - alphas_cumprod is tiny at the first timesteps.
+    Samples have any rank, from (B,) on. If `x_start` and `noise` have variance 1, so has x_t. Both factors are computed
+    in the dtype of `alphas_cumprod`, because 1 - alphas_cumprod is tiny at the first timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equation 4.
     """

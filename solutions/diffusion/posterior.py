@@ -1,7 +1,7 @@
 """The posterior: where x came from, if the clean sample were known.
 
-Whoever knows the clean sample can go back one step exactly. The answer is the product of two Gaussians, one around what
-x_t was before the last noise, one around what the clean sample becomes. The samplers use it with a guess of the clean
+Whoever knows the clean sample can go back one step exactly. The answer is the product of two Gaussians: one tells which
+x_(t-1) lead to x_t, the other which x_(t-1) the clean sample leads to. The samplers use it with a guess of the clean
 sample.
 
 With abar = alphas_cumprod, and abar_(-1) = 1 because x_(-1) is the clean sample: beta_t = 1 - abar_t / abar_(t-1).
@@ -48,9 +48,9 @@ def q_posterior_mean_variance(
         mean = sqrt(abar_(t-1)) * beta_t / (1 - abar_t) * x_start
              + sqrt(1 - beta_t) * (1 - abar_(t-1)) / (1 - abar_t) * x_t
 
-    with the variance of `posterior_variances`. At t = 0 the mean is x_start and the variance is 0. Its logarithm
-    would be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1. All three have the dtype
-    of `x_t`. `alphas_cumprod` has at least two timesteps.
+    with the variance of `posterior_variances`. At t = 0 the mean is x_start and the variance is 0. Its logarithm would
+    be minus infinity, so `log_variance` has at t = 0 the value that it has at t = 1. All three have the dtype of `x_t`.
+    `alphas_cumprod` has at least two timesteps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), equations 6 and 7.
     """

@@ -1,8 +1,8 @@
 """Noise schedules: how much of the image each timestep keeps.
 
-A schedule is a list of betas. Timestep t replaces the share beta_t of the remaining signal's variance by noise. The
-product of 1 - beta, alphas_cumprod, is the share that remains after timestep t. Everything else in diffusion follows
-from it. Timesteps are counted from 0 to T - 1, as in diffusers. Timestep 0 already carries a little noise.
+A schedule is a list of betas. At timestep t, noise replaces the share beta_t of the variance that the signal still has.
+The product of 1 - beta, alphas_cumprod, is the share that remains after timestep t. Everything else in diffusion
+follows from it. Timesteps are counted from 0 to T - 1, as in diffusers. Timestep 0 already carries a little noise.
 """
 
 import math
@@ -21,12 +21,12 @@ def linear_beta_schedule(
 ) -> Float64[Tensor, " {num_timesteps}"]:
     """T = `num_timesteps` betas that grow evenly from the first to the last, computed in float64.
 
-    `beta_start` and `beta_end` are meant for T = 1000. For any other T both are multiplied by 1000 / T, so that
-    the betas add up to about the same total. Each beta above `max_beta` is then cut to `max_beta`. T = 1 has
-    the first beta only. `num_timesteps` ≥ 1.
+    `beta_start` and `beta_end` are meant for T = 1000. For any other T both are multiplied by 1000 / T, so that the
+    betas add up to about the same total. Each beta above `max_beta` is then cut to `max_beta`. T = 1 has the first beta
+    only. `num_timesteps` ≥ 1.
 
-    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239). The factor 1000 / T comes from
-    the code of Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672).
+    Source: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239). The factor 1000 / T comes from the
+    code of Nichol & Dhariwal, Improved Denoising Diffusion Probabilistic Models (arXiv 2102.09672).
     """
     _check(num_timesteps)
     scale = 1000 / num_timesteps
@@ -68,8 +68,8 @@ def sigmoid_beta_schedule(
 
     A larger `tau` makes f straighter. `num_timesteps` ≥ 1.
 
-    Source: Jabri et al., Scalable Adaptive Computation for Iterative Generation (arXiv 2212.11972), and Chen,
-    On the Importance of Noise Scheduling for Diffusion Models (arXiv 2301.10972).
+    Source: Jabri et al., Scalable Adaptive Computation for Iterative Generation (arXiv 2212.11972), and Chen, On the
+    Importance of Noise Scheduling for Diffusion Models (arXiv 2301.10972).
     """
     _check(num_timesteps)
     u = torch.linspace(0, 1, num_timesteps + 1, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""A save that is interrupted: what a kill, a power cut or a full disk leaves behind."""
+"""What a checkpoint goes through: a kill, a full disk, another disk, another machine."""
 
 import errno
 import itertools
@@ -24,6 +24,13 @@ def _half_written(state, file, *args, **kwargs):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+_MOVES = [
+    (place, name)
+    for place, name in itertools.product((os, shutil, pathlib.Path), ("replace", "rename", "move"))
+    if hasattr(place, name)
+]
+
+
 def _replace(patched: pytest.MonkeyPatch, module, place, name: str, fake) -> None:
     """A function of a library, also under the names by which the module may have imported it."""
     original = getattr(place, name)
@@ -37,6 +44,25 @@ def interrupt(patched: pytest.MonkeyPatch, module, moment: str) -> None:
     if moment == "while writing":
         _replace(patched, module, torch, "save", _half_written)
         return
-    for place, name in itertools.product((os, shutil, pathlib.Path), ("replace", "rename", "move")):
-        if hasattr(place, name):
-            _replace(patched, module, place, name, _killed)
+    for place, name in _MOVES:
+        _replace(patched, module, place, name, _killed)
+
+
+def move_within_a_folder_only(patched: pytest.MonkeyPatch, module) -> None:
+    """From now on every other folder is on another disk, to which no file can be moved in one step."""
+
+    def within(move):
+        def moved(source, target, *args, **kwargs):
+            if os.path.dirname(os.path.abspath(source)) != os.path.dirname(os.path.abspath(target)):
+                raise OSError(errno.EXDEV, "Invalid cross-device link: the new file was not written beside the old one")
+            return move(source, target, *args, **kwargs)
+
+        return moved
+
+    for place, name in _MOVES:
+        _replace(patched, module, place, name, within(getattr(place, name)))
+
+
+def save_as_on_a_missing_gpu(patched: pytest.MonkeyPatch) -> None:
+    """From now on `torch.save` writes what it would write on a GPU that this machine does not have."""
+    patched.setattr(torch.serialization, "location_tag", lambda storage: "cuda:77")

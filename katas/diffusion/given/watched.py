@@ -1,5 +1,7 @@
 """Stand-ins that keep what a training loop shows them, so that a spec can follow the loop in plain numbers."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,9 @@ class Linear(nn.Module):
         self.calls.append((x.detach().clone(), t.clone(), *(given.clone() for given in labels), modes))
         return self.weight * x + self.bias
 
+    def line(self) -> tuple[float, float]:
+        return float(self.weight), float(self.bias)
+
 
 class Watch:
     """A target that keeps what it is asked about. The target is the noise."""
@@ -31,6 +36,7 @@ class Watch:
 
     def __call__(self, x_start, t, noise, alphas_cumprod):
         self.asked.append((x_start.clone(), t.clone(), noise.clone()))
+        self.schedule = alphas_cumprod
         return noise
 
 
@@ -48,6 +54,16 @@ class FakeEMA(EMA):
 
     def load_state_dict(self, state):
         self.shown = list(state["shown"])
+
+
+STATE = ("the state of the generator", "learning rates", "the state of the optimizer", "the average", "the model")
+
+
+def state_of(model, optimizer, ema, generator=None) -> list:
+    """Copies of all that a step may change: `STATE` names them."""
+    rates, moments = [float(group["lr"]) for group in optimizer.param_groups], optimizer.state_dict()["state"]
+    draws = [] if generator is None else generator.get_state()
+    return copy.deepcopy([draws, rates, moments, ema.shown, dict(model.state_dict())])
 
 
 class PerTimestep(nn.Module):

@@ -132,7 +132,7 @@ def load_checkpoint(
     generator: torch.Generator,
     ema: EMA | None = None,
 ) -> int:
-    step, weights, state, noise, *average = torch.load(path, weights_only=True)
+    step, weights, state, noise, *average = torch.load(path, weights_only=True, map_location=torch.device("cpu"))
     if ema is not None:
         if not average:
             raise ValueError("no ema!")

@@ -51,14 +51,10 @@ MISTAKES = [
             why="Details that are lost on the way down come back only through the connection across.",
             find="h = _through(self.up[i], torch.cat((h, seen[i]), dim=1), embedding)",
             replace="h = _through(self.up[i], torch.cat((h, torch.zeros_like(seen[i])), dim=1), embedding)"),
-    Mistake("first_block_handed_across", "test_what_the_way_down_saw_is_handed_across",
-            why="The way up sees the last result of the level, after all of its blocks.",
-            find="            h = _through(layers, self.shrink[i - 1](h) if i else h, embedding)\n"
-                 "            seen.append(h)\n",
-            replace="            h = self.shrink[i - 1](h) if i else h\n"
-                    "            first = _through(layers[:1], h, embedding)\n"
-                    "            h = _through(layers[1:], first, embedding)\n"
-                    "            seen.append(first)\n"),
+    Mistake("one_attention_for_all_blocks_of_a_level", "test_blocks_channels_and_sizes_in_order",
+            why="A module that is appended twice, or a list times a number, is one module: its weights are shared.",
+            find="                    layers.append(SelfAttention2d(out, heads=heads, groups=groups))",
+            replace="                    layers.append(layers[1] if block else SelfAttention2d(out, heads=heads, groups=groups))"),
     Mistake("the_way_up_is_told_nothing", "test_every_block_is_told",
             why="Every block is told the timestep and the label.",
             find="h = _through(self.up[i], torch.cat((h, seen[i]), dim=1), embedding)",
