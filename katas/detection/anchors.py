@@ -1,7 +1,7 @@
-"""Anchors: fixed boxes, tiled over the image, that a dense detector classifies and nudges.
+"""Anchors: fixed boxes, tiled over the image, that a dense detector classifies and adjusts.
 
 The head of the detector gives one row of scores per anchor and knows nothing of geometry. So the *order* of the anchors
-is part of the contract: row k of the head's output speaks about anchor k.
+is part of the contract: row k of the head's output belongs to anchor k.
 """
 
 import math
@@ -18,6 +18,7 @@ def base_anchors(size: float, scales: Sequence[float], aspect_ratios: Sequence[f
     An aspect ratio is height / width. The anchor of scale s and ratio r has
         width = size * s / sqrt(r)    height = size * s * sqrt(r)
     and the area (size * s)**2, whatever r is. Coordinates are not rounded.
+
     Order: ratio-major (all scales of the first ratio, then all scales of the second, ...). Returns float32 on the CPU.
 
     >>> base_anchors(8, scales=[1], aspect_ratios=[4])  # a quarter as wide as it is high
@@ -33,6 +34,7 @@ def grid_anchors(
 
     Cell (row i, column j) covers `stride` x `stride` pixels of the image. Its anchors are centred in the middle of
     them, at x = (j + 0.5) * stride, y = (i + 0.5) * stride. Anchors that stick out of the image are not clipped.
+
     Order: rows, then columns within a row, then the base anchors within a cell. A head's output (H, W, A, ...) flattens
     in the same order. H, W or A may be 0.
     """
@@ -47,12 +49,12 @@ def pyramid_anchors(
     scales: Sequence[float] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3)),
     aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
 ) -> list[Float[Tensor, "_ 4"]]:
-    """The anchors of every level of a feature pyramid: one float32 tensor per level, in their order.
+    """The anchors of every level of a feature pyramid: one float32 tensor per level, in the order of the levels.
 
     Level l has a feature map of feature_sizes[l] = (height, width) cells of strides[l] pixels, and the anchor shapes
-    base_anchors(sizes[l], scales, aspect_ratios). The defaults are RetinaNet's nine shapes. Three scales divide an
-    octave evenly, so that sizes that double from level to level leave no gap.
-    `strides` and `sizes` are as long as `feature_sizes`.
+    base_anchors(sizes[l], scales, aspect_ratios). The defaults are RetinaNet's nine shapes. Three scales divide a
+    doubling of the size evenly, so that sizes that double from level to level leave no gap. `strides` and `sizes` are
+    as long as `feature_sizes`.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """

@@ -1,7 +1,7 @@
 """COCO's average precision: it ignores crowds and objects of other sizes, and averages over IoU thresholds.
 
-Only the matching is sequential, and only within an image. Here all images, area ranges and thresholds are matched
-at the same time.
+Only the matching is sequential, and only within an image. Here all images, area ranges and thresholds are matched at
+the same time.
 """
 
 import math
@@ -52,8 +52,8 @@ def coco_average_precision(detections: list[Detections], truths: list[GroundTrut
         ar1, ar10, ar100                     recall with so many detections per image and class
         ar_small, ar_medium, ar_large        recall with 100 detections, by the area of the object
 
-    A class without objects to be found is left out of the mean. A class with objects but without detections counts
-    as 0. A mean over nothing is NaN (pycocotools: -1).
+    A class without objects to be found is left out of the mean. A class with objects but without detections counts as
+    0. A mean over nothing is NaN (pycocotools: -1).
 
     `crowd` is bool, or 0 and 1. `difficult` plays no part. `truths` is as long as `detections`.
     """

@@ -45,8 +45,8 @@ def box_iou(boxes1: Real[Tensor, "N 4"], boxes2: Real[Tensor, "M 4"]) -> Float[T
     """Intersection over union of every xyxy box of `boxes1` with every one of `boxes2`, in [0, 1].
 
     Boxes that are apart, or that share only an edge or a corner, have IoU 0. Two boxes without area have IoU 0 and a
-    finite gradient. Where the areas are exact, as for boxes of whole or half pixels, an IoU of 1/4, 1/2 or 3/4 is
-    exact: it may meet a threshold. Both arguments have one dtype; the result has that of `box_area`.
+    finite gradient. Where the areas are exact, as for boxes of whole or half pixels, an IoU of 1/4, 1/2 or 3/4 comes
+    out exactly, so that `>= 0.5` can be trusted. Both arguments have the same dtype; the result has that of `box_area`.
     """
     raise NotImplementedError
 
@@ -54,8 +54,9 @@ def box_iou(boxes1: Real[Tensor, "N 4"], boxes2: Real[Tensor, "M 4"]) -> Float[T
 def generalized_box_iou(boxes1: Real[Tensor, "N 4"], boxes2: Real[Tensor, "M 4"]) -> Float[Tensor, "N M"]:
     """Generalized IoU of every pair, in [-1, 1]: IoU − (hull − union) / hull.
 
-    The hull is the area of the smallest box around both boxes. Unlike IoU, GIoU tells how far apart two boxes are that
-    do not overlap. Where the hull has no area the second term is 0 and the gradient is finite. Dtypes as in `box_iou`.
+    The hull is the area of the smallest box around both boxes. Unlike IoU, GIoU tells how far apart two boxes lie when
+    they do not overlap. Where the hull has no area the second term is 0 and the gradient is finite. Dtypes as in
+    `box_iou`.
 
     Source: Rezatofighi et al., Generalized Intersection over Union (arXiv 1902.09630).
     """

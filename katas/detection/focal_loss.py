@@ -1,7 +1,7 @@
-"""Focal loss: cross-entropy that turns away from what is already known.
+"""Focal loss: cross-entropy that gives little weight to what is already right.
 
 A dense detector sees a hundred thousand easy background anchors for every object. Each costs little, but together they
-drown the rest. The factor (1 - p_t)**gamma silences them.
+outweigh the rest. The factor (1 - p_t)**gamma makes them cost next to nothing.
 """
 
 import torch
@@ -26,7 +26,7 @@ def sigmoid_focal_loss(
 
     gamma = 0 is binary cross-entropy, weighted by alpha_t. The formula holds, with a finite gradient, for logits of any
     size and every gamma: a logit of -200 on a positive target costs alpha * 200 with slope -alpha, in float32 as well.
-    (The 2e-9 that a logit of 20 costs there may be 0.) 0 <= `alpha` <= 1 and `gamma` >= 0.
+    (A cost as small as the 2e-9 of a logit of 20 may be 0 in float32.) 0 <= `alpha` <= 1 and `gamma` >= 0.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), in its alpha-balanced form.
     """
@@ -42,10 +42,10 @@ def normalised_focal_loss(
 ) -> Float[Tensor, ""]:
     """The sum of `sigmoid_focal_loss` over all elements, divided by max(1, number of positive targets).
 
-    The mean would not do: almost every element is easy background, so the mean is small and hardly depends on the
-    objects. An input without positives still teaches background. An empty one costs 0.
-    The sum and the count are in float32 at least, since a million elements are too many for float16. The quotient has
-    the dtype of the logits.
+    A mean does not work: almost every element is easy background, so the mean is small and hardly depends on the
+    objects. An input without positives still teaches background. The loss of an empty input is 0. The sum and the count
+    are in float32 at least, since a million elements are too many for float16. The quotient has the dtype of the
+    logits.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """

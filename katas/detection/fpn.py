@@ -1,4 +1,4 @@
-"""The feature pyramid: coarse maps know what is there, fine maps know where. A top-down path gives every level both.
+"""The feature pyramid: coarse maps carry meaning, fine maps carry position. A top-down path gives every level both.
 
 The pyramid brings all maps of the backbone to one number of channels and adds each coarse map, enlarged, to the next
 finer one. Two still coarser levels are for large objects.
@@ -39,7 +39,7 @@ class FeaturePyramid(nn.Module):
             P6 = p6(features[-1])        P7 = p7(relu(P6))
 
         Maps are enlarged by nearest neighbour (`F.interpolate(..., mode="nearest")`), and sizes need not be multiples
-        of each other. P6 and P7 each halve the size, rounded up. There are as many features as `in_channels`. Otherwise
-        a ValueError names both numbers.
+        of each other. P6 and P7 each halve the size, rounded up. Another number of features than `in_channels` is
+        refused with both numbers.
         """
         raise NotImplementedError

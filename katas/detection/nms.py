@@ -1,7 +1,7 @@
 """Non-maximum suppression: a detector finds each object many times, and only the best box of each is kept.
 
-Hard suppression drops a box that overlaps a better box too much. Soft suppression only lowers its score, so two
-objects that stand close together can both survive.
+Hard suppression drops a box that overlaps a better box too much. Soft suppression only lowers its score, so two objects
+that stand close together can both survive.
 """
 
 from typing import NamedTuple
@@ -23,13 +23,12 @@ class SoftDetections(NamedTuple):
 def nms(boxes: Float[Tensor, "N 4"], scores: Float[Tensor, " N"], iou_threshold: float) -> Int64[Tensor, " K"]:
     """The indices of the boxes that greedy non-maximum suppression keeps, by falling score.
 
-    Boxes are visited by falling score. Of equal scores the lower index comes first. A box is kept unless its IoU
-    with a box that was already kept is greater than `iou_threshold`. Equal is not enough, and a suppressed box
-    suppresses nobody.
+    Boxes are visited by falling score. Ties go to the lower index. A box is kept unless its IoU with a box that was
+    already kept is greater than `iou_threshold`. An IoU equal to the threshold does not suppress, and neither does a
+    suppressed box.
 
-    Boxes are xyxy in continuous coordinates, which may be negative. A box without area has IoU 0 with every box,
-    its own copy included, so it is always kept. IoUs of float16 boxes are computed in float32, because the area of
-    a 256 × 256 box overflows float16. `iou_threshold` lies in [0, 1].
+    Boxes are xyxy in continuous coordinates, which may be negative. A box without area has IoU 0 with every box, its
+    own copy included, so it is always kept. IoUs are computed in float32 at least. `iou_threshold` lies in [0, 1].
     """
     raise NotImplementedError
 
@@ -57,13 +56,13 @@ def soft_nms(
 ) -> SoftDetections:
     """Soft-NMS with the Gaussian penalty (Bodla et al. 2017, arXiv 1704.04503).
 
-    The box with the highest score among those not yet picked is picked next, of equal scores the lower index. It
-    keeps its score. The score of every box b not yet picked is then multiplied by
+    The box with the highest score among those not yet picked is picked next, of equal scores the lower index. It keeps
+    its score. The score of every box b not yet picked is then multiplied by
 
         exp(-IoU(picked, b)² / sigma)
 
-    Picking ends when all boxes are picked or the highest remaining score is below `score_threshold`. The result has
-    the indices in the order picked, and the score of each box when it was picked, in the dtype of `scores`. Scores
-    are at least 0. `sigma` > 0.
+    Picking ends when all boxes are picked or the highest remaining score is below `score_threshold`. The result has the
+    indices in the order picked, and the score of each box when it was picked, in the dtype of `scores`. Scores are at
+    least 0. `sigma` > 0.
     """
     raise NotImplementedError

@@ -41,9 +41,9 @@ def retinanet_loss(
         code           = the matched truth, encoded relative to the anchor with weights (1, 1, 1, 1)
 
     Ignored anchors, and the deltas of background anchors, may be NaN or infinite and get no gradient. A NaN elsewhere
-    makes its loss NaN. Without foreground the regression loss is a 0 that can be differentiated.
+    makes its loss NaN. Without foreground the regression loss is 0, and its gradient as well.
 
-    `gt_boxes` and `gt_labels` have B entries. Labels lie in 0 ... K - 1.
+    `gt_boxes` and `gt_labels` have B entries. Labels outside 0 ... K - 1 are refused.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002).
     """

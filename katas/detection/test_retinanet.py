@@ -61,14 +61,13 @@ def test_pretrained_weights_arrive_batch_norms_included(monkeypatch):
 def test_the_first_stages_and_every_batch_norm_freeze(options, frozen_stages):
     with torch.device("meta"):  # without numbers, so there are none to draw
         backbone = ResNetBackbone(**options)
+    norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
+    assert len(norms) == 20, f"all 20 batch norms are FrozenBatchNorm2d, which cannot be trained; {len(norms)} are"
     stages = ["conv1", "layer1", "layer2", "layer3", "layer4"]
     for name, parameter in backbone.named_parameters():
         trains = stages.index(name.split(".")[0]) >= frozen_stages
-        assert parameter.requires_grad == trains, (
-            f"frozen_stages={frozen_stages}: {name} has requires_grad {not trains}"
-        )
-    norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
-    assert len(norms) == 20, f"all 20 batch norms are FrozenBatchNorm2d, not {len(norms)}"
+        told = f"frozen_stages={frozen_stages}: {name} has requires_grad {not trains}"
+        assert parameter.requires_grad == trains, told
 
 
 # --- the model --------------------------------------------------------------------------------------------------------

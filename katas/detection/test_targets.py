@@ -148,7 +148,7 @@ def test_what_does_not_count_may_be_anything(batch, poison):
     expect_losses(got, by_anchors(*batch), f"ignored anchors and boxes of the background add nothing, even if {poison}")
     gradients = torch.autograd.grad(sum(got), leaves, materialize_grads=True)
     for gradient, at in zip(gradients, (ignored, without_box), strict=True):
-        expect_equal(gradient * at, 0 * gradient, "no gradient reaches what does not count")
+        expect_equal(gradient.where(at, 0), torch.zeros_like(gradient), "no gradient reaches what does not count")
 
 
 def test_a_nan_that_counts_shows_in_its_loss():

@@ -1,6 +1,6 @@
 """Training and judging a detector.
 
-What goes wrong is mode and bookkeeping: a loss that is trusted before it is checked, a schedule that counts within the
+What goes wrong is mode and bookkeeping: a loss that is used before it is checked, a schedule that counts within the
 epoch, an evaluation that leaves the model in another mode.
 """
 
@@ -16,17 +16,13 @@ from .precision_recall import GroundTruth
 
 
 class StepReport(NamedTuple):
-    """What `train_detector` reports after a step, in Python numbers.
+    """What `train_detector` reports after a step, in Python numbers."""
 
-    Both parts of the loss before the update, the norm of the gradient before clipping, and the learning rate of the
-    first parameter group.
-    """
-
-    step: int
-    classification: float
+    step: int  # from 0, over all epochs
+    classification: float  # this loss and the next before the update
     regression: float
-    grad_norm: float
-    learning_rate: float
+    grad_norm: float  # before clipping
+    learning_rate: float  # of the first parameter group
 
 
 def learning_rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> float:
@@ -54,16 +50,18 @@ def train_detector(
     """Trains `model` in place on `epochs` passes over `loader`.
 
     `loader` has a length. Every pass yields batches `(images, gt_boxes, gt_labels)`, which are moved to the device of
-    the model. The loss is the sum of `classification` and `regression` of `model.loss(*batch)`. Steps are counted over
-    all epochs. In a step
+    the model. The loss is the sum of `classification` and `regression` of `model.loss(*batch)`. Steps are counted from
+    0 over all epochs. In a step
 
-        1. the rate of every group is its rate at the call (a number or a tensor) times `learning_rate_factor`, of
-           epochs * len(loader) steps
-        2. the gradient of this batch alone is scaled down to the norm `max_grad_norm` over all parameters of the model
+        1. the rate of every group is its rate at the call (a number or a tensor) times
+           `learning_rate_factor(step, …, total_steps=epochs * len(loader))`
+        2. the gradients of all parameters of the model are cleared, those outside the optimizer too, and computed anew;
+           if their joint norm is above `max_grad_norm`, they are scaled down to it
         3. the optimizer steps, and `on_step(report)` is called
 
-    `on_epoch(epoch)` comes after each epoch. Each epoch starts in training mode. A loss that is not finite raises a
-    FloatingPointError that names the step and both parts. Then neither weights nor optimizer state have changed.
+    `on_epoch(epoch)`, counted from 0, comes after each epoch. Each epoch starts in training mode. A loss that is not
+    finite raises a FloatingPointError that names the step and both parts. Weights and moments of the optimizer stay as
+    they were.
     """
     raise NotImplementedError
 
@@ -72,7 +70,7 @@ def train_detector(
 def evaluate_detector(model: nn.Module, loader: Iterable, **options) -> CocoMetrics:
     """`coco_average_precision` of `model.detect(images, **options)` over all batches of `loader`.
 
-    Batches are those of `train_detector`. No object is a crowd. Meanwhile the model is in evaluation mode. Afterwards
-    every module is in the mode in which it was, after an exception as well.
+    Batches have the form that `train_detector` takes. No object is a crowd. Meanwhile the model is in evaluation mode.
+    Afterwards every module is in the mode in which it was, after an exception as well.
     """
     raise NotImplementedError

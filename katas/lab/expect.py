@@ -45,10 +45,10 @@ def _pairs(got, expected, law: str, where: str = "") -> list[tuple[str, Tensor, 
         return [(where, torch.tensor(got, dtype=dtype), torch.as_tensor(expected, dtype=dtype))]
     if not isinstance(got, list | tuple | dict):
         _broken(law, got, expected, f"a {type(got).__name__} came out")
-    if len(got) != len(expected):
-        _broken(law, got, expected, f"{len(got)} came out, not {len(expected)}")
     if isinstance(got, dict) and set(got) != set(expected):
         _broken(law, got, expected, f"the keys {sorted(got)} came out, not {sorted(expected)}")
+    if len(got) != len(expected):
+        _broken(law, got, expected, f"{len(got)} came out, not {len(expected)}")
     keys = list(got) if isinstance(got, dict) else range(len(got))
     names = getattr(got, "_fields", keys)
     found = [_pairs(got[key], expected[key], law, f"{where} [{name}]") for key, name in zip(keys, names, strict=True)]
@@ -95,13 +95,17 @@ def _rounded(numbers):
 def expect_refused(name: str, call: Callable[[], object]) -> None:
     """The call raises a ValueError that names the argument."""
     __tracebackhide__ = True
+    law = f"a wrong argument raises a ValueError that names it: `{name}`"
     try:
         result = call()
-    except ValueError as error:
-        if re.search(rf"\b{re.escape(name)}\b", str(error)):
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and re.search(rf"\b{re.escape(name)}\b", str(error)):
             return
-        raise AssertionError(f"the ValueError names the argument `{name}`\n  got       {error}") from error
-    raise AssertionError(f"a wrong `{name}` raises a ValueError that names it\n  got       {show(result)}")
+        first, *_ = str(error).splitlines() or [""]
+        raise AssertionError(f"{law}\n  got       {type(error).__name__}: {first}") from error
+    raise AssertionError(f"{law}\n  got       {show(result)}")
 
 
 def expect_fresh_noise(noise: Tensor, law: str) -> None:

@@ -1,4 +1,4 @@
-"""Box coding: a box told relative to an anchor, so that size and place drop out.
+"""Box coding: a box described relative to its anchor, so that size and place drop out.
 
 Shifts are in units of the anchor's size, sizes are log-ratios. Every number of a well-matched box is then near 0, for
 small objects as for large ones.
@@ -28,8 +28,8 @@ def encode_boxes(
 ) -> Float[Tensor, "N 4"]:
     """The deltas (dx, dy, dw, dh) that lead from anchor n to box n (both xyxy, of positive width and height).
 
-    With the centre (x, y), width w and height h of the box, those with an a of the anchor, and
-    `weights` = (wx, wy, ww, wh):
+    With the centre (x, y), width w and height h of the box, (xa, ya), wa and ha of the anchor, and `weights` = (wx, wy,
+    ww, wh):
         dx = wx * (x - xa) / wa    dw = ww * log(w / wa)
         dy = wy * (y - ya) / ha    dh = wh * log(h / ha)
 
@@ -54,7 +54,7 @@ def decode_boxes(
         x = xa + dx * wa    w = wa * exp(min(dw, max_log_ratio))
         y = ya + dy * ha    h = ha * exp(min(dh, max_log_ratio))
     The limit holds for the log-ratio itself, after the weights are undone. There is no lower limit, and none for dx and
-    dy. It keeps the boxes of an untrained network, and their gradients, finite however large dw and dh are.
+    dy. The limit keeps the boxes of an untrained network, and their gradients, finite however large dw and dh are.
 
     Source: as `encode_boxes`. The limit is common practice, with this value in Detectron and torchvision.
     """

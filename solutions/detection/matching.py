@@ -24,15 +24,15 @@ def match_anchors(
     """For every anchor: the index of its truth, -1 for background, or -2 for ignored.
 
     `match_quality_matrix[m, n]` is the IoU of truth m and anchor n. An anchor's own truth is the one with the highest
-    IoU, `best`, the lowest index among equals.
+    IoU, below called `best`; of equal ones the lowest index.
 
         best >= fg_iou_thresh                     the anchor is matched to its own truth
         bg_iou_thresh <= best < fg_iou_thresh     -2
         best < bg_iou_thresh                      -1
 
     With `allow_low_quality_matches`, every truth then claims its best anchors: all that tie exactly for its highest
-    IoU, if that is above 0. A claimed anchor is matched to the truth that claims it, whatever the rules above say. Of
-    several claims the highest IoU wins, the lowest index among equals. Without truths every anchor is background.
+    IoU, if that is above 0. A claimed anchor is matched to that truth, whatever the rules above say. Of several claims
+    the highest IoU wins, the lowest index among equals. Without truths every anchor is background.
 
     `bg_iou_thresh` <= `fg_iou_thresh`.
 
@@ -80,8 +80,8 @@ def atss_match(
 
     The N anchors lie level after level, num_anchors_per_level[l] of them on level l. For each truth:
 
-        candidates    from every level, the `top_k` anchors (or all) whose centres are nearest to its own centre in
-                      Euclidean distance, the lower index among equals
+        candidates    from every level, the `top_k` anchors (all, if it has fewer) whose centres are nearest to its own
+                      in Euclidean distance, the lower index among equals
         threshold     mean + sample standard deviation (divided by C - 1; 0 for one candidate) of the IoUs of all C
                       candidates, those of IoU 0 included
         claims        the candidates with IoU >= threshold whose centre lies strictly inside the truth

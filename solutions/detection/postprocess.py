@@ -33,9 +33,9 @@ def postprocess_detections(
 ) -> Detections:
     """The detections in one image, from the outputs of a RetinaNet head for it.
 
-    The three lists have one entry per pyramid level. Row n of each entry belongs to anchor n of that level. Each
-    pair of an anchor and a class k = 0 … K-1 is a candidate. Its score is the sigmoid of its logit, its label is k.
-    In this order:
+    The three lists have one entry per pyramid level. Row n of each entry belongs to anchor n of that level. Each pair
+    of an anchor and a class k = 0 … K-1 is a candidate. Its score is the sigmoid of its logit, its label is k. In this
+    order:
 
         1. keep the candidates with a score greater than `score_thresh`
         2. per level, keep the `topk_per_level` candidates with the highest scores

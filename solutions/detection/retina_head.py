@@ -19,7 +19,7 @@ class RetinaHeadOutput(NamedTuple):
 
 
 class RetinaHead(nn.Module):
-    """Classification and box regression, shared by all levels. `num_anchors` A is the number of anchors per place.
+    """Classification and box regression, shared by all levels. `num_anchors` A is the number of anchors per cell.
 
     Submodules, so that weights can be copied:
 
@@ -32,9 +32,10 @@ class RetinaHead(nn.Module):
     drawn from a normal distribution with standard deviation 0.01. All biases start at 0 except those of `cls_logits`,
     which start at
 
-        -log((1 - prior_probability) / prior_probability),        0 < prior_probability < 1
+        -log((1 - prior_probability) / prior_probability)
 
-    so features of 0 give every class this probability. The weights of the subnets start at random, in any way.
+    so features of 0 give every class this probability. 0 < `prior_probability` < 1. The weights of the subnets start at
+    random, in any way.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv 1708.02002), section 4.1.
     """
@@ -64,7 +65,7 @@ class RetinaHead(nn.Module):
     def forward(self, features: list[Float[Tensor, "B C _ _"]]) -> RetinaHeadOutput:
         """Per level, in the order of `features`: cls_logits (B, H*W*A, num_classes) and box_deltas (B, H*W*A, 4).
 
-        Rows are in the order of the anchors. The row of anchor a at place (i, j) is `(i * W + j) * A + a`.
+        Rows are in the order of the anchors. The row of anchor a of cell (i, j) is `(i * W + j) * A + a`.
         """
         cls_logits = [_rows(self.cls_logits(self.cls_subnet(f)), self.num_classes) for f in features]
         box_deltas = [_rows(self.box_deltas(self.box_subnet(f)), 4) for f in features]
@@ -82,6 +83,6 @@ def _subnet(channels: int, num_convs: int) -> nn.Sequential:
 
 
 def _rows(maps: Float[Tensor, "B AD H W"], size: int) -> Float[Tensor, "B HWA D"]:
-    """Channels last, then one row for each anchor. A plain reshape would mix places with channels."""
+    """Channels last, then one row for each anchor. A plain reshape would mix cells with channels."""
     batch, channels, height, width = maps.shape
     return maps.permute(0, 2, 3, 1).reshape(batch, height * width * channels // size, size)

@@ -1,7 +1,7 @@
 """The whole detector: backbone, pyramid, head and anchors become one model.
 
-Nothing here is new mathematics. What goes wrong is order and bookkeeping: anchors in the order of the head's rows, and
-frozen parts that stay frozen.
+Nothing here is new mathematics. What matters is order and bookkeeping: anchors must follow the order of the head's
+rows, and frozen parts must stay frozen.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,10 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class ResNetBackbone(nn.Module):
     """A torchvision ResNet without its classifier. It gives the maps C3, C4, C5, at strides 8, 16, 32.
 
-    `name` and `weights` are those of `torchvision.models.get_model`: None for random weights, "DEFAULT" for
-    pretrained ones. `out_channels` lists the channels of the maps. Submodules are named as in torchvision (conv1, bn1,
-    layer1, ..., layer4), so the state dict is that of the torchvision model without `fc`.
+    `name` and `weights` are those of `torchvision.models.get_model`: None for random weights, "DEFAULT" for pretrained
+    ones. The attribute `out_channels` lists the channels of the maps. Submodules are named as in torchvision (conv1,
+    bn1, layer1, ..., layer4), so the state dict is that of the torchvision model without `fc` (and without
+    `num_batches_tracked`, which frozen batch norms do not have).
 
     Every batch norm is a `torchvision.ops.FrozenBatchNorm2d`, because the batches of a detector are too small for good
     statistics. Of the five stages (conv1, layer1, ..., layer4) the first `frozen_stages` (0 ... 5) do not train. Their
@@ -106,7 +107,7 @@ class RetinaNet(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGE_STD).reshape(3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[RetinaHeadOutput, list[Float[Tensor, "_ 4"]]]:
-        """The output of the head, and per level the anchors (H*W*A, 4) that its rows belong to."""
+        """The output of the head, and per level the anchors (H*W*A, 4) of its rows, in the dtype of the images."""
         features = self.pyramid(self.backbone((images - self.mean) / self.std))
         sizes = [tuple(feature.shape[2:]) for feature in features]
         anchors = pyramid_anchors(

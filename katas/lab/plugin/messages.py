@@ -82,7 +82,7 @@ def sentence(test_name: str) -> str:
     """`test_boxes_that_touch_do_not_overlap[x]` → "boxes that touch do not overlap [x]"."""
     name, bracket, parameters = test_name.partition("[")
     words = name.removeprefix("test_").replace("_", " ")
-    return f"{words} [{parameters.rstrip(']').replace('_', ' ')}]" if bracket else words
+    return f"{words} [{parameters.removesuffix(']').replace('_', ' ')}]" if bracket else words
 
 
 def failure_text(test_name: str, spec: Path, error: BaseException) -> str:
@@ -159,10 +159,13 @@ def spelled_out(array: str) -> str:
 
 
 def smallest_input(error: BaseException) -> str | None:
-    for note in getattr(error, "__notes__", []):
+    notes = getattr(error, "__notes__", [])
+    for note in notes:
         match = re.match(r"(?:Falsifying example|Failing test case): \w+\(\n?(.*?)\n?\)\s*$", note, re.DOTALL)
         if match:
-            return textwrap.dedent(match.group(1)).rstrip().removesuffix(",")
+            given = textwrap.dedent(match.group(1)).rstrip().removesuffix(",").splitlines()
+            drawn = [note for note in notes if note.startswith("Draw ")]  # of `data`, one after the other
+            return "\n".join([line for line in given if line.rstrip(",") != "data=data(...)"] + drawn)
     return None
 
 
