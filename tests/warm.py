@@ -26,11 +26,13 @@ def run_module(module: str, *arguments, folder: Path = ROOT, timeout: float = 60
         files = [Path(written, stream) for stream in ("stdout", "stderr")]
         process = _server.Process(target=_run, args=(command, folder, dict(os.environ), files))
         process.start()
-        process.join(timeout)
-        if process.exitcode is None:
+        try:
+            process.join(timeout)
+            if process.exitcode is None:
+                raise subprocess.TimeoutExpired(command, timeout, *(file.read_bytes() for file in files))
+        finally:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(command, timeout, *(file.read_bytes() for file in files))
         return subprocess.CompletedProcess(command, process.exitcode, *(file.read_text() for file in files))
 
 
