@@ -22,6 +22,12 @@ def pytest_cmdline_main(config):
         option.dist, option.maxschedchunk = "load", 1
 
 
+def pytest_itemcollected(item):
+    """The 20 seconds of a kata's test are not for these, which start Pythons of their own."""
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(300))
+
+
 FIRST = '''"""Adding."""
 
 
@@ -136,10 +142,10 @@ class Toy:
 
         return self.kata(name, make_stub((self.path / f"solutions/toy/{name}.py").read_text()))
 
-    def pytest(self, *args) -> pytest.RunResult:
+    def pytest(self, *args, timeout: float = 60) -> pytest.RunResult:
         """In whichever folder the test is, which the `pytester` has set."""
         begin = time.monotonic()
-        result = run_module("pytest", *args, folder=Path.cwd())
+        result = run_module("pytest", *args, folder=Path.cwd(), timeout=timeout)
         lines = result.stdout.splitlines(), result.stderr.splitlines()
         return pytest.RunResult(result.returncode, *lines, time.monotonic() - begin)
 

@@ -18,14 +18,12 @@ KATAS = [names for names in catalog.all_katas() if catalog.solution_file(*names)
 TOPICS = [topic for topic in catalog.topics() if any(names[0] == topic for names in KATAS)]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("topic, kata", KATAS)
 def test_the_solution_and_the_alternative_pass_and_every_mistake_is_caught(topic, kata):
     result = run_module("tests.katas.mutation", f"{topic}/{kata}", timeout=300)
     assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_test_on_untouched_stubs_is_todo_and_nothing_else(topic, tmp_path):
     """In a copy whose katas are the stubs: the learner's own may be half done."""

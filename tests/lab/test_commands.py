@@ -204,7 +204,6 @@ def test_drift_names_the_stub_that_is_not_what_its_solution_gives(toy):
 # --- new --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(120)  # five Pythons, three of which import PyTorch
 def test_a_new_topic_with_a_new_kata_is_whole(toy):
     for file in (
         "__init__.py",

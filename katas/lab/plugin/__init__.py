@@ -5,5 +5,5 @@ guards: limits of time and memory around a kata's code          messages: what o
 ladder: what the end of a run says, and what is next            fixtures: what checks that train are handed
 """
 
-PARTS = ("selection", "guards", "messages", "ladder", "fixtures")
+PARTS = ("selection", "guards", "messages", "isolation", "ladder", "fixtures")
 pytest_plugins = [f"{__name__}.{part}" for part in PARTS]

@@ -1,22 +1,37 @@
-"""What keeps a wild kata from taking the machine with it: limits of time and memory around its code.
+"""What keeps a wild kata from harming the machine, other katas, or the truth of a result.
 
-A hang is cut here, by the timer of `start_timer`; pytest-timeout says when to start and to stop it.
+Limits of time, memory and output around a kata's code, and what it changes for everybody. `isolation` adds what only
+another process can do.
 """
 
 import contextlib
+import resource
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from katas.lab import catalog, forks, trees
 from katas.lab.catalog import kata_of_node
 from katas.lab.plugin.selection import is_on_request
 from katas.lab.trees import annotation_checks
 
 GIB = 1024**3
 MEMORY_LIMIT_GIB = 4
-SECONDS_TO_IMPORT = 60  # a spec with its kata; PyTorch on a cold disk included
+OUTPUT_LIMIT_MIB = 64
+SECONDS_TO_IMPORT = 20  # a spec with its kata; the libraries are there
+WALL = 6  # limits count CPU time, which a busy machine does not use up; the wall limit is so many times as long
+
+
+DEBUGGERS = ("debugpy", "pydevd", "_pydevd_bundle")
+
+
+def forks_are_used(config) -> bool:
+    """Where they are not, the limits of this module are all there is."""
+    debugged = config.option.usepdb or config.option.trace or sys.gettrace() or any(d in sys.modules for d in DEBUGGERS)
+    return forks.SUPPORTED and not debugged and not config.getoption("--in-process")
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------
@@ -27,35 +42,55 @@ class KataTimeout(BaseException):
 
 
 def start_timer(seconds: float) -> None:
+    """It rings every second from then on, until it is heard: an exception can be swallowed."""
+
     def stop(signum, frame):
         raise KataTimeout(f"{seconds:g}")
 
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    for timer, sign, limit in (
+        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, WALL * seconds),
+    ):
+        signal.signal(sign, stop)
+        signal.setitimer(timer, limit, 1)
 
 
 def stop_timer() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for timer, sign in ((signal.ITIMER_PROF, signal.SIGPROF), (signal.ITIMER_REAL, signal.SIGALRM)):
+        signal.setitimer(timer, 0)
+        signal.signal(sign, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Of CPU time, for what this process does; 0 for none."""
+    if seconds:
+        start_timer(seconds)
+    try:
+        yield
+    finally:
+        stop_timer()
 
 
 @contextlib.contextmanager
 def memory_limit(gib: float = MEMORY_LIMIT_GIB) -> Iterator[None]:
-    """An allocation of more than `gib` beyond what the process has now fails. Linux only; not once CUDA is in use."""
-    torch = sys.modules.get("torch")
-    in_use = _data_bytes()
+    """An allocation of more than `gib` beyond what the run began with fails. Linux only; not once CUDA is in use."""
+    global _began_with
+    torch, in_use = sys.modules.get("torch"), _data_bytes()
     if in_use is None or (torch is not None and torch.cuda.is_initialized()):
         yield
         return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = in_use + int(gib * GIB)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if soft == resource.RLIM_INFINITY else min(soft, limit), hard))
-    try:
+    _began_with = _began_with or in_use
+    with _resource_limit(resource.RLIMIT_DATA, _began_with + int(gib * GIB)):
         yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+_began_with: int | None = None
+
+
+def begin_to_count_memory() -> None:
+    global _began_with
+    _began_with = None
 
 
 def _data_bytes() -> int | None:
@@ -69,30 +104,96 @@ def _data_bytes() -> int | None:
 
 
 @contextlib.contextmanager
-def import_limit() -> Iterator[None]:
-    """For a spec that is imported, with its kata."""
-    if sys.platform == "win32":
-        yield
-        return
-    start_timer(SECONDS_TO_IMPORT)
+def _resource_limit(kind: int, limit: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (limit if soft == resource.RLIM_INFINITY else min(soft, limit), hard))
     try:
         yield
     finally:
-        stop_timer()
+        resource.setrlimit(kind, (soft, hard))
 
 
-# --- around a test ----------------------------------------------------------------------------------------------------
+def output_limit():
+    """A file, and so what is captured of a test's output, grows no further."""
+    return _resource_limit(resource.RLIMIT_FSIZE, OUTPUT_LIMIT_MIB * 2**20)
+
+
+# --- what belongs to everybody ----------------------------------------------------------------------------------------
+
+SETTINGS = {  # of torch: how to ask, and how to put back
+    "default dtype": (lambda torch: torch.get_default_dtype(), lambda torch, was: torch.set_default_dtype(was)),
+    "default device": (lambda torch: torch.get_default_device(), lambda torch, was: torch.set_default_device(None)),
+    "gradient mode": (lambda torch: torch.is_grad_enabled(), lambda torch, was: torch.set_grad_enabled(was)),
+}
+SHARED = ("torch", "torch.Tensor", "torch.nn", "torch.nn.functional", "torch.nn.init", "numpy", "math", "random")
+
+
+class World:
+    """What all katas share: settings of torch, functions of the libraries, threads."""
+
+    def __init__(self, *, functions: bool = True):
+        torch, names = sys.modules.get("torch"), SHARED if functions else ()
+        self.settings = {name: ask(torch) for name, (ask, _) in SETTINGS.items()} if torch else {}
+        self.functions = {name: dict(vars(shared)) for name in names if (shared := _shared(name))}
+        self.threads = set(threading.enumerate())
+
+    def put_right(self) -> str | None:
+        """What is no longer as it was, in words. From then on it is again, but for threads."""
+        told, torch = [], sys.modules.get("torch")
+        for name, was in self.settings.items():
+            ask, put_back = SETTINGS[name]
+            if (now := ask(torch)) != was:
+                told.append(f"the {name} of torch is {now} from here on, no longer {was}")
+                put_back(torch, was)
+        for name, functions in self.functions.items():
+            now = vars(_shared(name))
+            for own in [own for own, was in functions.items() if now.get(own) is not was]:
+                told.append(f"{name}.{own} is something else from here on")
+                setattr(_shared(name), own, functions[own])
+        for thread in set(threading.enumerate()) - self.threads:
+            thread.join(0 if thread.daemon else 1)
+            if thread.is_alive() and not thread.daemon:
+                told.append(f"the thread {thread.name} has not ended")
+        return "changes what all katas share\n  " + "\n  ".join(told) if told else None
+
+
+def told_file(topic: str, kata: str) -> str:
+    finder = trees.installed()
+    return catalog.shown(finder and finder.file_of(topic, kata) or catalog.spec_of(topic, kata))
+
+
+def _shared(name: str):
+    module = sys.modules.get(name.removesuffix(".Tensor"))
+    return module.Tensor if module and name.endswith(".Tensor") else module
+
+
+# --- around an import and a test --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def import_limits() -> Iterator[None]:
+    """For a spec that is imported, with its kata."""
+    with time_limit(SECONDS_TO_IMPORT), memory_limit(), output_limit():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    if kata_of_node(collector.nodeid) is None or forks_are_used(collector.config):  # a fork has tried it, with limits
+        return (yield)
+    with import_limits():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
     on_request = is_on_request(item)
-    with annotation_checks(not on_request), _one_thread(not on_request):
+    with annotation_checks(not on_request), one_thread(not on_request):
         return (yield)
 
 
 @contextlib.contextmanager
-def _one_thread(on: bool):
+def one_thread(on: bool = True) -> Iterator[None]:
     """The tensors of a spec are tiny: on a busy machine several threads only wait for each other (20 times slower)."""
     torch = sys.modules.get("torch")
     if not on or torch is None:
@@ -108,24 +209,13 @@ def _one_thread(on: bool):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    limited = kata_of_node(item.nodeid) and not is_on_request(item)
-    if not limited:
+    names = kata_of_node(item.nodeid)
+    if names is None or is_on_request(item):
         return (yield)
-    with memory_limit():
-        return (yield)
-
-
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_timeout_set_timer(item, settings):
-    if kata_of_node(item.nodeid) is None or not settings.timeout or sys.platform == "win32":
-        return None  # pytest-timeout's own timer
-    start_timer(settings.timeout)
-    return True
-
-
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_timeout_cancel_timer(item):
-    if kata_of_node(item.nodeid) is None or sys.platform == "win32":
-        return None
-    stop_timer()
-    return True
+    world = World(functions="monkeypatch" not in item.fixturenames)  # that puts right by itself, but later
+    try:
+        with memory_limit(), output_limit():
+            return (yield)
+    finally:
+        if told := world.put_right():
+            raise AssertionError(f"{told_file(*names)} {told}") from None

@@ -1,15 +1,17 @@
 """What a learner reads of one failure: the law in a sentence, the smallest input, got and expected, the place."""
 
+import errno
 import functools
 import re
 import textwrap
 import traceback
+import unittest
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from katas.lab import catalog, trees
+from katas.lab import catalog, forks, trees
 from katas.lab.catalog import kata_of_node
 from katas.lab.catalog import shown as shown_path
 from katas.lab.plugin import guards
@@ -21,6 +23,8 @@ MACHINERY = re.compile(
 )
 
 CHANGED_INPUT = "changes its input"  # of a failure that makes other laws break for no visible reason: it is told first
+
+SKIPS = (pytest.skip.Exception, pytest.xfail.Exception, unittest.SkipTest)
 
 
 class Place(NamedTuple):
@@ -56,6 +60,10 @@ def places(error: BaseException) -> list[Place]:
     return frames
 
 
+def kata_places(error: BaseException) -> list[Place]:
+    return [place for place in places(error) if is_kata_file(str(place.file))]
+
+
 def todo_of(error: BaseException) -> Todo | None:
     """The unwritten function, if the error is NotImplementedError raised by a kata itself (PyTorch raises it too)."""
     error = error.__cause__ if isinstance(error, Unwritten) else error
@@ -86,11 +94,26 @@ def sentence(test_name: str) -> str:
 
 
 def failure_text(test_name: str, spec: Path, error: BaseException) -> str:
-    frames = places(error)
+    kata_frames = kata_places(error)
+    return _told(test_name, message_of(error, kata_frames), smallest_input(error), kata_frames, places(error), spec)
+
+
+def failure_of_frames(test_name: str, spec: Path, reason: str, frames: list[forks.Frame]) -> str:
+    """Of a test that did not live to fail by itself."""
+    known = [_place(frame) for frame in frames]
+    kata_frames = [place for place in known if is_kata_file(str(place.file))]
+    return _told(test_name, reason, None, kata_frames, known, spec)
+
+
+def _place(frame: forks.Frame) -> Place:
+    return Place(
+        Path(frame.file), frame.line, frame.function, traceback.linecache.getline(frame.file, frame.line).strip()
+    )
+
+
+def _told(test_name, message, example, kata_frames, frames, spec) -> str:
     spec_frames = [place for place in frames if place.file == spec]
-    kata_frames = [place for place in frames if is_kata_file(str(place.file))]
-    paragraphs = [f"✘ {sentence(test_name)}", indented(cut(message_of(error, kata_frames)), 2)]
-    example = smallest_input(error)
+    paragraphs = [f"✘ {sentence(test_name)}", indented(cut(message), 2)]
     if example:
         paragraphs.append(f"  smallest input found\n{indented(cut(example), 4)}")
     if kata_frames:
@@ -103,27 +126,39 @@ def failure_text(test_name: str, spec: Path, error: BaseException) -> str:
 
 
 def message_of(error: BaseException, kata_frames: list[Place]) -> str:
-    name = type(error).__name__
+    name, text = type(error).__name__, text_of(error)
     function = kata_frames[-1].function if kata_frames else "the code under test"
+    function = "the import" if function == "<module>" else function
     if isinstance(error, guards.KataTimeout):
         return f"not finished after {error} s: an endless loop, or far too slow; it was at the line below"
+    if isinstance(error, SKIPS):
+        return f"{function} skips its own spec ({name}): only a spec may do that"
+    if isinstance(error, SystemExit | KeyboardInterrupt | pytest.exit.Exception | EndedByKata):
+        return f"{function} would end the whole run ({text if isinstance(error, EndedByKata) else name})"
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return f"{function} writes more than {guards.OUTPUT_LIMIT_MIB} MiB: does it print in a loop?"
     if isinstance(error, RecursionError):
         return f"{function} calls itself without end (RecursionError)"
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
         return f"{function} asked for more than {guards.MEMORY_LIMIT_GIB} GiB beyond what the run had"
     if name == "TypeCheckError":
-        return wrong_type(str(error))
+        return wrong_type(text)
     if name == "Flaky" or name == "FlakyFailure":
         for each in getattr(error, "exceptions", ()):  # a type error inside a property never looks the same twice
             if type(each).__name__ == "TypeCheckError":
                 return wrong_type(str(each))
-        return (
-            f"the result changed between two calls with the same input: is there hidden state or randomness?\n{error}"
-        )
+        return f"the result changed between two calls with the same input: is there hidden state or randomness?\n{text}"
     if isinstance(error, AssertionError) or name == "Failed":
-        lines = [line for line in str(error).strip().splitlines() if not MACHINERY.search(line)]
+        lines = [line for line in text.strip().splitlines() if not MACHINERY.search(line)]
         return "\n".join(lines) or "the assertion below does not hold"
-    return f"{name}: {error}".strip()
+    return f"{name}: {text}".strip()
+
+
+def text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as another:
+        return f"(its own message fails: {type(another).__name__})"
 
 
 def wrong_type(message: str) -> str:
@@ -179,12 +214,22 @@ def import_problem(error: BaseException, spec: Path) -> str | None:
     if isinstance(cause, ImportError) and missing and is_kata_file(missing.group(3)):
         name, _, file = missing.groups()
         return f"{shown_path(file)} has no `{name}`: every name of the stub must stay (a `reset` shows the stub again)"
-    kata_frames = [place for place in places(cause) if is_kata_file(str(place.file))]
+    kata_frames = kata_places(cause)
     if kata_frames:
         place = kata_frames[-1]
-        what = message_of(cause, kata_frames)
-        return f"{shown_path(place.file)}:{place.line} fails while it is imported\n  {what}\n      {place.text}"
+        return _fails_while_imported(place, message_of(cause, kata_frames))
     return None
+
+
+def import_problem_of_frames(spec: Path, reason: str, frames: list[forks.Frame]) -> str:
+    kata_frames = [_place(frame) for frame in frames if is_kata_file(frame.file)]
+    if not kata_frames:
+        return f"{shown_path(spec)} cannot be imported: {reason}"
+    return _fails_while_imported(kata_frames[-1], reason)
+
+
+def _fails_while_imported(place: Place, what: str) -> str:
+    return f"{shown_path(place.file)}:{place.line} fails while it is imported\n  {what}\n      {place.text}"
 
 
 def cut(text: str, most: int = MOST_LINES) -> str:
@@ -201,6 +246,14 @@ def indented(text: str, spaces: int) -> str:
 
 class Unwritten(BaseException):
     """A stub was reached inside a property. Not an Exception, so hypothesis neither shrinks it nor tries again."""
+
+
+class SkippedByKata(AssertionError):
+    """Not the Skipped that pytest would believe."""
+
+
+class EndedByKata(AssertionError):
+    """Not the exception that would end pytest. It holds the name of that."""
 
 
 def _stop_at_a_stub(test):
@@ -226,6 +279,9 @@ def pytest_itemcollected(item):
 def pytest_runtest_makereport(item, call):
     names, error = kata_of_node(item.nodeid), call.excinfo and call.excinfo.value
     todo, told = None, None
+    if names and isinstance(error, SKIPS) and (of_katas := kata_places(error)):
+        error = SkippedByKata(message_of(error, of_katas)).with_traceback(error.__traceback__)
+        call.excinfo = pytest.ExceptionInfo.from_exception(error)
     if names and error:
         todo = todo_of(error)
         if todo is not None:
@@ -247,8 +303,7 @@ def pytest_runtest_makereport(item, call):
 def pytest_make_collect_report(collector):
     if kata_of_node(collector.nodeid) is None:
         return (yield)
-    with guards.import_limit():
-        result = yield
+    result = yield
     call = getattr(result, "call", None)
     if result.failed and call is not None and call.excinfo is not None:
         problem = import_problem(call.excinfo.value, Path(collector.path))

@@ -1,0 +1,88 @@
+"""Whatever a kata does, the run goes on, and the kata is named."""
+
+import re
+
+CALLS = {  # what double() does: what is told
+    "import os; os._exit(0)": "ended the process (exit code 0)",
+    "import ctypes; ctypes.string_at(0)": "crashed the process (Segmentation fault)",
+    "import sys; sys.exit()": "double would end the whole run (SystemExit)",
+    "import pytest; pytest.exit('bye')": "double would end the whole run (Exit)",
+    "raise KeyboardInterrupt": "double would end the whole run (KeyboardInterrupt)",
+    "import pytest; pytest.skip('too hard')": "double skips its own spec (Skipped)",
+    "import pytest; pytest.xfail('too hard')": "double skips its own spec (XFailed)",
+    "import unittest; raise unittest.SkipTest('no')": "double skips its own spec (SkipTest)",
+    "return double(x)": "double calls itself without end",
+    "while True: pass": "not finished after 1 s",
+    "sum(range(10**12))": "not finished after 1 s",
+    "\n    while True:\n        try: x += 1\n        except BaseException: continue": "not finished after 1 s",
+    "\n    try: return x\n    finally:\n        while True: pass": "not finished after 1 s",
+    "\n    held = []\n    while True: held.append(bytes(10**8))": "asked for more than 4 GiB",
+    "\n    while True: print('x' * 10**6)": "writes more than 64 MiB",
+    "import threading, time; threading.Thread(target=lambda: time.sleep(10**6)).start(); return 2 * x": "has not ended",
+    "import torch; torch.set_default_dtype(torch.float64); return 2 * x": "default dtype of torch is torch.float64",
+    "import torch; torch.set_default_device('meta'); return 2 * x": "the default device of torch is meta",
+    "import torch; torch.set_grad_enabled(False); return 2 * x": "the gradient mode of torch is False",
+    "import math; math.sqrt = abs; return 2 * x": "math.sqrt is something else",
+    "raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})": "Odd: (its own message fails: ZeroDivision",
+}
+IMPORTS = {
+    "import sys; sys.exit()": "the import would end the whole run (SystemExit)",
+    "import os; os._exit(0)": "ended the process (exit code 0)",
+    "import ctypes; ctypes.string_at(0)": "crashed the process (Segmentation fault)",
+    "import pytest; pytest.skip('too hard', allow_module_level=True)": "skips its own spec (Skipped)",
+    "raise KeyboardInterrupt": "would end the whole run (KeyboardInterrupt)",
+    "sum(range(10**12))": "not finished after 1 s",
+    "while True: pass": "not finished after 1 s",
+    "held = []\nwhile True: held.append(bytes(10**8))": "asked for more than 4 GiB",
+    "import torch; torch.set_default_dtype(torch.float64)": "default dtype of torch is torch.float64",
+    "import math; math.sqrt = abs": "math.sqrt is something else",
+}
+RIGHT = "def double(x):\n    import math\n    assert math.sqrt(9.0) == 3\n    return 2 * x\n"
+SPEC = """import torch
+
+from katas.toy.KATA import double
+
+
+def test_two():
+    assert torch.zeros(1).dtype == torch.float32 and torch.zeros(1).device.type == "cpu" and double(2.0) == 4.0
+
+
+def test_three():
+    assert torch.is_grad_enabled() and callable(double)
+"""
+
+
+def sections_of(toy, sources: list[str]) -> tuple[str, list[str]]:
+    """All of them in one run, each a kata of its own between right ones: the whole output, and what is said of each."""
+    names = [f"kata{n:02}" for n in range(2 * len(sources) + 1)]
+    toy.write("katas/toy/__init__.py", f"KATAS = {tuple(names)}\n")
+    for file in [*toy.path.glob("katas/toy/*first.py"), *toy.path.glob("katas/toy/*second.py")]:
+        file.unlink()
+    for n, name in enumerate(names):
+        toy.kata(name, sources[n // 2] if n % 2 else RIGHT)
+        toy.write(f"katas/toy/test_{name}.py", SPEC.replace("KATA", name))
+    result = toy.pytest("katas/toy", "-o", "timeout=1", timeout=250)
+    output = result.stdout.str() + result.stderr.str()
+    assert result.ret == 1 and "INTERNALERROR" not in output, output
+    for name in names[::2]:
+        assert re.search(rf"✔ {name} +2 passed", output), f"{name} is right\n{output}"
+    return output, names[1::2]
+
+
+def test_what_a_call_does_stays_in_its_kata(toy):
+    output, names = sections_of(toy, [f"def double(x):\n    {body}\n" for body in CALLS])
+    failures = output.split("✘ two\n")[1:]
+    for name, failure, (body, told) in zip(names, failures, CALLS.items(), strict=False):
+        assert re.search(rf"✘ {name} +1 passed +1 failed", output), f"{body}\n{output}"
+        assert told in failure and f"katas/toy/{name}.py" in failure, f"{body}: {told}\n{failure}"
+    assert len(failures) == len(CALLS)
+
+
+def test_what_an_import_does_stays_in_its_kata(toy):
+    guards = toy.path / "katas/lab/plugin/guards.py"
+    guards.write_text(guards.read_text().replace("SECONDS_TO_IMPORT = 20", "SECONDS_TO_IMPORT = 1"))
+    output, names = sections_of(toy, [f"{line}\n{RIGHT}" for line in IMPORTS])
+    for name, (line, told) in zip(names, IMPORTS.items(), strict=True):
+        assert re.search(rf"✘ {name} +1 failed", output), f"{line}\n{output}"
+        failure = re.search(rf"katas/toy/(test_)?{name}.py\b(.*?)^(___|===)", output, re.DOTALL | re.MULTILINE)
+        assert failure and told in failure.group(), f"{line}: {told}\n{output}"
