@@ -101,7 +101,7 @@ def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
         step = f"write {name} in {file.relative_to(ROOT)}:{line}\n      pytest {spec}"
         return "·", f"{max(len(public) - len(unwritten), 0)} of {len(public)} functions written", step
     last = last_run(topic, kata)
-    if last is None or last["digest"] != digest_of(file):
+    if last is None or last["digest"] != digest_of(topic, kata):
         return "?", "written, not run since", f"pytest {spec}"
     if last.get("failed") or last.get("todo"):
         red = last.get("failed", 0) + last.get("todo", 0)
@@ -136,7 +136,9 @@ def reset(topic: str, kata: str, *, yes: bool) -> int:
         print("Nothing changed.")
         return 1
     if file.is_file() and not is_committed(file):
-        backup = ROOT / "runs" / "reset" / f"{topic}-{kata}-{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(file)[:4]}.py"
+        backup = (
+            ROOT / "runs" / "reset" / f"{topic}-{kata}-{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(topic, kata)[:4]}.py"
+        )
         backup.parent.mkdir(parents=True, exist_ok=True)
         backup.write_bytes(file.read_bytes())
         print(f"Your version was not committed; it is kept at {catalog.shown(backup)}")

@@ -8,6 +8,7 @@ Whatever the fork does to itself (it ends the process, crashes, hangs in C, chan
 """
 
 import faulthandler
+import gc
 import multiprocessing
 import os
 import re
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 SUPPORTED = sys.platform == "linux"
 WALL = 6  # on a busy machine a second of CPU time takes several: the wall limit is so many times the CPU limit
 GRACE = 3  # seconds for the limits inside the fork, which tell more than a kill
-NO_LIMIT = "no limit from here on"  # said by the fork: a person has entered the debugger
+_NO_LIMIT = "no limit from here on"
 
 
 class Frame(NamedTuple):
@@ -34,9 +35,19 @@ class Frame(NamedTuple):
 class Ended(Exception):
     """The fork did not live to answer: why, and where it was (outermost frame first; empty if nobody knows)."""
 
-    def __init__(self, reason: str, frames: list[Frame]):
+    def __init__(self, reason: str, frames: list[Frame], *, is_hang: bool = False):
         super().__init__(reason)
-        self.reason, self.frames = reason, frames
+        self.reason, self.frames, self.is_hang = reason, frames, is_hang
+
+
+_ending: list["Fork"] = []
+_to_the_parent = None
+
+
+def lift_limits() -> None:
+    """In a fork: the parent waits for this answer as long as it takes."""
+    if _to_the_parent is not None:
+        _to_the_parent.send(_NO_LIMIT)
 
 
 class Fork:
@@ -48,17 +59,20 @@ class Fork:
         self._status: int | None = None  # of the child, once it has ended
         sys.stdout.flush()
         sys.stderr.flush()
+        gc.freeze()  # what exists now is not garbage: a collection in the child would copy all of its memory
         self._pid = os.fork()
         if self._pid == 0:
             self._pipe.close()
             self._pipe = childs_end
             self._serve(answer)
+        gc.unfreeze()
         childs_end.close()
 
     # --- in the child -------------------------------------------------------------------------------------------------
 
     def _serve(self, answer: Callable[[Any], Any]) -> None:
-        end = os._exit
+        global _to_the_parent
+        _to_the_parent, end = self._pipe, os._exit
 
         def end_and_tell_where(code: int) -> None:
             faulthandler.dump_traceback(self._trace, all_threads=False)
@@ -77,10 +91,6 @@ class Fork:
             traceback.print_exc()
             end(70)
 
-    def say(self, message: Any) -> None:
-        """In the child, before the answer."""
-        self._pipe.send(message)
-
     # --- in the parent ------------------------------------------------------------------------------------------------
 
     def ask(self, question: Any, *, seconds: float) -> Any:
@@ -91,37 +101,36 @@ class Fork:
             while True:
                 if self._pipe.poll(0.2):
                     said = self._pipe.recv()
-                    if not isinstance(said, str) or said != NO_LIMIT:
+                    if not isinstance(said, str) or said != _NO_LIMIT:
                         return said
                     seconds = 0
                 elif self._has_ended():
                     raise EOFError
                 elif seconds and (self._cpu_seconds() > cpu_end or time.monotonic() > wall_end):
                     frames = self._where()
-                    self.kill()
-                    raise Ended(f"not finished after {seconds:g} s", frames)
+                    self.close()
+                    raise Ended(f"not finished after {seconds:g} s", frames, is_hang=True)
         except (EOFError, ConnectionError):
             pass
         self._wait_for_the_end(1)
         reason = _how_it_ended(self._status)
-        self.kill()
+        self.close()
         raise Ended(reason, self._frames_told())
 
     def close(self) -> None:
-        """No more questions: the child ends by itself, or is ended."""
-        self._pipe.close()
-        self._wait_for_the_end(1)
-        self.kill()
-
-    def kill(self) -> None:
+        """No more questions. The child holds nothing that is still needed, so it is not asked to end."""
         if self._status is None and not self._has_ended():
             os.kill(self._pid, signal.SIGKILL)
-            self._status = os.waitpid(self._pid, 0)[1]
+            _ending.append(self)  # it takes a while to give its memory back
+        _ending[:] = [fork for fork in _ending if not fork._has_ended()]
         self._pipe.close()
 
     def _has_ended(self) -> bool:
         if self._status is None:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+            except ChildProcessError:  # it belongs to the process of which this one is a fork
+                pid, status = self._pid, 0
             self._status = status if pid else None
         return self._status is not None
 

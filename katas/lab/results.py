@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from pathlib import Path
+import re
 
+from katas.lab import catalog
 from katas.lab.catalog import ROOT
 
 
@@ -12,8 +13,19 @@ def cache_key(topic: str, kata: str) -> str:
     return f"katas/{topic}/{kata}"
 
 
-def digest_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+def digest_of(topic: str, kata: str) -> str:
+    """Of the kata and of all that it imports from its topic: a change of any of them makes a result old."""
+    seen, waiting = {}, [catalog.kata_file(topic, kata)]
+    while waiting:
+        file = waiting.pop()
+        if file not in seen and file.is_file():
+            seen[file] = file.read_bytes()
+            names = re.findall(rb"^\s*from \.(\w*) import (.*)$", seen[file], re.MULTILINE)
+            used = [
+                name.decode() for module, rest in names for name in ([module] if module else re.findall(rb"\w+", rest))
+            ]
+            waiting += [file.with_name(f"{name}.py") for name in used]
+    return hashlib.sha256(b"".join(seen[file] for file in sorted(seen))).hexdigest()[:16]
 
 
 def last_run(topic: str, kata: str) -> dict | None:

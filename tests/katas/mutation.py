@@ -118,7 +118,7 @@ def run_spec(nodes: list[str]) -> tuple[int, str]:
     """pytest in this process on the solutions (and `trees.replaced_sources`): its exit code and the first failure."""
     first = FirstFailure()
     options = ["-x", "-q", "--impl", "solutions", "-p", "no:cacheprovider", "-p", "no:warnings", "--no-header"]
-    options.append("--hypothesis-profile=mutants")
+    options += ["--hypothesis-profile=mutants", "--in-process"]  # this is a fork already
     code = pytest.main([*nodes, *options], plugins=[first])
     return int(code), first.test
 

@@ -139,6 +139,16 @@ def test_progress_names_the_next_function_then_the_spec_to_run(toy):
     assert "does not parse (line 1)" in toy.lab().stdout
 
 
+def test_a_result_is_old_when_anything_that_the_kata_imports_has_changed(toy):
+    for name in ("first", "second"):
+        toy.kata(name, (toy.path / f"solutions/toy/{name}.py").read_text())
+    assert toy.pytest("katas/toy").ret == 0
+    assert "✔ second" in toy.lab().stdout
+    toy.kata("first", (toy.path / "solutions/toy/first.py").read_text().replace("x + y", "x - y"))
+    shown = toy.lab().stdout
+    assert "? first" in shown and "? second" in shown, shown
+
+
 def test_progress_does_not_count_runs_on_other_trees(toy):
     toy.kata("first", (toy.path / "solutions/toy/first.py").read_text())
     toy.pytest("katas/toy", "--impl", "solutions")

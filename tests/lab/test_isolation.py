@@ -1,6 +1,16 @@
 """Whatever a kata does, the run goes on, and the kata is named."""
 
+import os
+import pty
 import re
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import FIRST
 
 CALLS = {  # what double() does: what is told
     "import os; os._exit(0)": "ended the process (exit code 0)",
@@ -86,3 +96,46 @@ def test_what_an_import_does_stays_in_its_kata(toy):
         assert re.search(rf"✘ {name} +1 failed", output), f"{line}\n{output}"
         failure = re.search(rf"katas/toy/(test_)?{name}.py\b(.*?)^(___|===)", output, re.DOTALL | re.MULTILINE)
         assert failure and told in failure.group(), f"{line}: {told}\n{output}"
+
+
+# --- where a person types -------------------------------------------------------------------------------------------
+
+
+def talk(toy, *arguments: str, answers: list[str], seconds: float = 60) -> str:
+    """Runs pytest on a pseudo-terminal and answers at each prompt of the debugger: all that was on the screen."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pytest", *arguments]
+    process = subprocess.Popen(
+        command, cwd=toy.path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    seen, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end and (process.poll() is None or select.select([ours], [], [], 0)[0]):
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                seen += os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+        if answers and seen.rstrip().endswith(b"(Pdb)"):
+            os.write(ours, answers.pop(0).encode() + b"\n")
+            seen += b"\n"
+    process.kill()
+    process.wait()
+    return seen.decode().replace("\r", "")
+
+
+PAUSES = FIRST.replace("return _times(x, 2)", "breakpoint()\n    return 2 * x")
+
+
+def test_a_person_in_the_debugger_has_all_the_time(toy):
+    toy.kata("first", PAUSES)
+    wait = "import time; time.sleep(11)"  # the limit is 1 s of CPU, 6 s by the clock and 3 more
+    seen = talk(toy, "katas/toy/test_first.py", "-o", "timeout=1", answers=["p 10 * x", wait, "c"])
+    assert "40.0" in seen and "✔ first               3 passed" in seen and "first is green" in seen, seen
+
+
+@pytest.mark.parametrize("arguments", [(), ("--pdb",), ("-s",)])
+def test_who_quits_the_debugger_has_not_seen_the_kata_green(toy, arguments):
+    toy.kata("first", PAUSES)
+    seen = talk(toy, "katas/toy/test_first.py", *arguments, answers=["q"])
+    assert "Quitting debugger" in seen and "is green" not in seen and "what ran holds" in seen, seen

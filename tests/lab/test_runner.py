@@ -21,6 +21,7 @@ def double(x: float) -> float:
     return x + x
 """
 RIGHT_ADD = WRONG_ADD.replace("x - y", "x + y")
+SPEC = "katas/toy/test_first.py"
 
 
 def hears_ctrl_c() -> None:
@@ -206,6 +207,23 @@ def test_green_katas_say_how_to_compare_with_the_solution(toy):
     toy.kata("first", RIGHT_ADD)
     result = toy.pytest("katas/toy/test_first.py")
     result.stdout.fnmatch_lines(["first is green. Compare with the solution: python -m katas diff toy/first"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-k", "two_and_three"], ["-x", "--deselect", SPEC + "::test_doubling_is_adding_twice"]]
+)
+def test_a_part_of_a_spec_is_not_green(toy, arguments):
+    toy.kata("first", RIGHT_ADD.replace("x + x", "3 * x"))
+    result = toy.pytest(SPEC, *arguments)
+    result.stdout.fnmatch_lines([" ✔ first*passed", "what ran holds. Now all of its spec:", f"*pytest {SPEC}"])
+    assert "is green" not in text_of(result) and not (toy.path / ".pytest_cache/v/katas").exists()
+
+
+def test_a_whole_spec_by_its_node_ids_is_green(toy):
+    toy.kata("first", RIGHT_ADD)
+    tests = re.findall(r"^def (test_\w+)", (toy.path / SPEC).read_text(), re.MULTILINE)
+    result = toy.pytest(*[f"{SPEC}::{test}" for test in tests])
+    result.stdout.fnmatch_lines(["first is green.*"])
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def output_limit():
 
 SETTINGS = {  # of torch: how to ask, and how to put back
     "default dtype": (lambda torch: torch.get_default_dtype(), lambda torch, was: torch.set_default_dtype(was)),
-    "default device": (lambda torch: torch.get_default_device(), lambda torch, was: torch.set_default_device(None)),
+    "default device": (lambda torch: torch.get_default_device(), lambda torch, was: torch.set_default_device(was)),
     "gradient mode": (lambda torch: torch.is_grad_enabled(), lambda torch, was: torch.set_grad_enabled(was)),
 }
 SHARED = ("torch", "torch.Tensor", "torch.nn", "torch.nn.functional", "torch.nn.init", "numpy", "math", "random")

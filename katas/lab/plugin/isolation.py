@@ -1,16 +1,20 @@
-"""Each kata's spec is imported and run in a fork of the warmed run, so nothing that a kata does reaches another one.
+"""Katas are imported and specs are run in forks of the warmed run, so nothing that a kata does takes the run with it.
 
-The fork runs a test when it is asked to, and its reports are those of pytest. Where there is no fork (not Linux, a
-debugger, `--in-process`) specs run in this process, under the limits of `guards` alone.
+A fork runs a test when it is asked to, and its reports are those of pytest. After a spec that failed the next one gets
+a new fork. (One for each spec costs a fifth of a topic's time.) Where there is no fork (not Linux, a debugger,
+`--in-process`) specs run in this process, under the limits of `guards` alone.
 """
 
 import ast
+import functools
 import importlib
 import importlib.util
 import sys
 import warnings
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies
 import pytest
 from _pytest.runner import runtestprotocol
 
@@ -21,6 +25,8 @@ from katas.lab.plugin.selection import is_on_request
 
 _fork = pytest.StashKey["SpecFork | None"]()
 _seconds = pytest.StashKey[float]()
+_hung = pytest.StashKey[set[Path]]()
+SECONDS_AFTER_A_HANG = 5  # what hangs once hangs in every test: twenty of them would take minutes
 
 
 def pytest_addoption(parser):
@@ -29,7 +35,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.stash[_fork] = None
+    config.stash[_fork], config.stash[_hung] = None, set()
 
 
 def pytest_unconfigure(config):
@@ -44,12 +50,13 @@ def _is_of_a_spec(item) -> bool:
 
 
 class SpecFork:
-    """The fork in which the tests of one spec run, one after the other."""
+    """The fork in which specs run, one after the other, for as long as nothing fails."""
 
     is_child = debugged = False
 
-    def __init__(self, path: Path, session):
-        self.path, self.session = path, session
+    def __init__(self, session):
+        self.session = session
+        self.went_wrong: Path | None = None  # the spec of which a test has failed
         self.fork = forks.Fork(self._run)
 
     def _run(self, question: tuple[str, str | None, float]):
@@ -79,7 +86,7 @@ def pytest_runtest_protocol(item, nextitem):
     for report in _reports(item, nextitem):
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    if nextitem is None or nextitem.path != item.path:
+    if nextitem is None:
         _close(item.config)
     return True
 
@@ -87,17 +94,22 @@ def pytest_runtest_protocol(item, nextitem):
 def _reports(item, nextitem) -> list:
     config = item.config
     spec = config.stash[_fork]
-    if spec is None or spec.path != item.path:
+    if spec is None or spec.went_wrong not in (None, item.path):
         _close(config)
-        spec = config.stash[_fork] = SpecFork(item.path, item.session)
+        _warm_up()
+        spec = config.stash[_fork] = SpecFork(item.session)
     seconds = item.stash.get(_seconds, 0.0)
+    if item.path in config.stash[_hung]:
+        seconds = min(seconds, SECONDS_AFTER_A_HANG)
     try:
         answer = spec.fork.ask((item.nodeid, nextitem and nextitem.nodeid, seconds), seconds=seconds)
     except forks.Ended as ended:
         config.stash[_fork] = None
+        if ended.is_hang:
+            config.stash[_hung].add(item.path)
         return _reports_of_the_end(item, ended)
     except BaseException:  # Ctrl-C
-        spec.fork.kill()
+        spec.fork.close()
         config.stash[_fork] = None
         raise
     if isinstance(answer, str):
@@ -105,7 +117,24 @@ def _reports(item, nextitem) -> list:
     told, raised = answer
     for message, category, file, line in raised:
         warnings.warn_explicit(message, category, file, line)
-    return [config.hook.pytest_report_from_serializable(config=config, data=data) for data in told]
+    reports = [config.hook.pytest_report_from_serializable(config=config, data=data) for data in told]
+    if any(report.failed and not getattr(report, "kata_todo", None) for report in reports):
+        spec.went_wrong = item.path
+    if any(getattr(report, "kata_hang", False) for report in reports):
+        config.stash[_hung].add(item.path)
+    return reports
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Hypothesis reads the source of all modules before its first example: once here, and not in every fork."""
+
+    @hypothesis.settings(max_examples=1, database=None)
+    @hypothesis.given(hypothesis.strategies.integers())
+    def nothing(number):
+        pass
+
+    nothing()
 
 
 def _reports_of_the_end(item, ended: forks.Ended) -> list:
@@ -163,8 +192,8 @@ def pytest_timeout_cancel_timer(item):
 def pytest_enter_pdb(config):
     """A person who looks around has all the time."""
     guards.stop_timer()
+    forks.lift_limits()
     if _runs_here(config):
-        config.stash[_fork].fork.say(forks.NO_LIMIT)
         config.stash[_fork].debugged = True
 
 
@@ -179,13 +208,12 @@ def _runs_here(config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_make_collect_report(collector):
-    """A spec is first imported in a fork. Only if that went well, it is imported here."""
-    if not isinstance(collector, pytest.Module) or kata_of_node(collector.nodeid) is None:
-        return None
-    if not guards.forks_are_used(collector.config):
+    """A kata is first imported in a fork. Only if that went well, its spec is imported here."""
+    names = kata_of_node(collector.nodeid)
+    if names is None or not isinstance(collector, pytest.Module) or not guards.forks_are_used(collector.config):
         return None
     _import_libraries_of(collector.path)
-    fork = forks.Fork(lambda _: _problem_of_import(collector))
+    fork = forks.Fork(lambda _: _problem_of_import(collector, *names))
     try:
         problem = fork.ask(None, seconds=guards.SECONDS_TO_IMPORT)
     except forks.Ended as ended:
@@ -195,16 +223,19 @@ def pytest_make_collect_report(collector):
     return problem and pytest.CollectReport(collector.nodeid, "failed", problem, [])
 
 
-def _problem_of_import(collector) -> str | None:
+def _problem_of_import(collector, topic: str, kata: str) -> str | None:
     """In the fork: why the import fails, or what it changes for other katas."""
     with guards.one_thread(), guards.import_limits():
         world = guards.World()
         try:
-            collector.collect()
+            if kata in catalog.CHECKS:
+                collector.collect()
+            else:
+                importlib.import_module(f"{catalog.OWN_TREE}.{topic}.{kata}")
         except BaseException as error:
             return messages.import_problem(error, collector.path)
     told = world.put_right()
-    return told and f"{guards.told_file(*kata_of_node(collector.nodeid))} {told}"
+    return told and f"{guards.told_file(topic, kata)} {told}"
 
 
 def _import_libraries_of(spec: Path) -> None:
@@ -217,7 +248,7 @@ def _import_libraries_of(spec: Path) -> None:
 def _libraries_of(file: Path, seen: set[Path]) -> set[str]:
     seen.add(file)
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module)
         elif isinstance(node, ast.Import):

@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import pytest
+
 from katas.lab import catalog, results, trees
 from katas.lab.catalog import kata_of_node, rank
 from katas.lab.plugin import messages
@@ -21,6 +23,8 @@ class Ladder:
         self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
         self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
+        self.tests: dict[tuple[str, str], int] = {}  # how many the spec has, where this process has collected it
+        self.ran: dict[tuple[str, str], set[str]] = defaultdict(set)
         self.artefacts: set[str] = set()
         self.told: list[str] = []  # what checks found out about time and speed
 
@@ -31,6 +35,8 @@ class Ladder:
         names = kata_of_node(report.nodeid)
         if names is None:
             return
+        if report.when == "teardown":
+            self.ran[names].add(report.nodeid)
         if getattr(report, "kata_todo", None):
             self.counts[names]["todo"] += 1
             self.todos[names].append(report.kata_todo)
@@ -45,6 +51,14 @@ class Ladder:
         elif report.when == "call":
             self.counts[names]["passed"] += 1
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector):
+        report = yield
+        names = kata_of_node(collector.nodeid)
+        if names and report.passed and isinstance(collector, pytest.Module):
+            self.tests[names] = len(report.result)
+        return report
+
     def pytest_collectreport(self, report):
         names = kata_of_node(report.nodeid)
         if names and report.failed:
@@ -57,15 +71,21 @@ class Ladder:
         reporter = config.pluginmanager.getplugin("terminalreporter")
         if reporter:
             reporter.stats.get("failed", []).sort(key=lambda report: not getattr(report, "kata_cause", False))
-        partial = config.getoption("-k") or config.getoption("-m") or any("::" in str(arg) for arg in config.args)
         own_code = not trees.installed() or not trees.installed().trees
         cache = getattr(config, "cache", None)
-        if partial or not own_code or cache is None or hasattr(config, "workerinput") or session.shouldstop:
+        if not own_code or cache is None or hasattr(config, "workerinput"):
             return
-        for (topic, kata), counts in self.counts.items():
-            file = catalog.kata_file(topic, kata)
-            if file.is_file():
-                cache.set(results.cache_key(topic, kata), {**counts, "digest": results.digest_of(file)})
+        for names, counts in self.counts.items():
+            if catalog.kata_file(*names).is_file() and (counts["failed"] or self._is_whole(names)):
+                cache.set(results.cache_key(*names), {**counts, "digest": results.digest_of(*names)})
+
+    def _is_whole(self, names: tuple[str, str]) -> bool:
+        """Whether every test of the spec ran to its end, whichever way it was asked for."""
+        if names in self.tests:
+            return len(self.ran[names]) >= self.tests[names]
+        asked = self.config  # under xdist the workers have collected
+        chosen = asked.getoption("-k") or asked.getoption("-m") or any("::" in str(arg) for arg in asked.args)
+        return not chosen and not asked.getoption("maxfail")
 
     def pytest_terminal_summary(self, terminalreporter):
         writer = terminalreporter
@@ -126,12 +146,16 @@ class Ladder:
                 writer.write_line(f"next: write {todo['function']} in {todo['file']}:{todo['line']}")
                 writer.write_line(f"      {_again(finder, catalog.spec_of(topic, todo['kata']))}")
                 return
-        green = [
+        passed = [
             names for names in self._all_in_order() if self.counts[names]["passed"] and names[1] not in catalog.CHECKS
         ]
-        if green and not (finder and finder.trees):
-            topic, kata = green[-1]
-            told = f"{kata} is green" if len(green) == 1 else f"all {len(green)} katas are green"
+        partly = [names for names in passed if not self._is_whole(names) or self.counts[names]["skipped"]]
+        if partly:
+            writer.write_line("what ran holds. Now all of its spec:")
+            writer.write_line(f"      {_again(finder, catalog.spec_of(*partly[0]))}")
+        elif passed and not (finder and finder.trees):
+            topic, kata = passed[-1]
+            told = f"{kata} is green" if len(passed) == 1 else f"all {len(passed)} katas are green"
             writer.write_line(f"{told}. Compare with the solution: python -m katas diff {topic}/{kata}")
 
     def _all_in_order(self) -> list[tuple[str, str]]:
