@@ -135,6 +135,15 @@ def reset(topic: str, kata: str, *, yes: bool) -> int:
     if not yes and not confirmed(f"Replace {shown} by its stub?"):
         print("Nothing changed.")
         return 1
+    keep_uncommitted(topic, kata)
+    file.write_text(stub)
+    print(f"{shown} is the stub again. Run: pytest {catalog.spec_of(topic, kata)}")
+    return 0
+
+
+def keep_uncommitted(topic: str, kata: str) -> None:
+    """A copy of work that would be lost."""
+    file = catalog.kata_file(topic, kata)
     if file.is_file() and not is_committed(file):
         backup = (
             ROOT / "runs" / "reset" / f"{topic}-{kata}-{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(topic, kata)[:4]}.py"
@@ -142,9 +151,6 @@ def reset(topic: str, kata: str, *, yes: bool) -> int:
         backup.parent.mkdir(parents=True, exist_ok=True)
         backup.write_bytes(file.read_bytes())
         print(f"Your version was not committed; it is kept at {catalog.shown(backup)}")
-    file.write_text(stub)
-    print(f"{shown} is the stub again. Run: pytest {catalog.spec_of(topic, kata)}")
-    return 0
 
 
 def confirmed(question: str) -> bool:
@@ -169,8 +175,20 @@ def is_committed(file: Path) -> bool:
 
 
 def stub(topic: str, kata: str) -> int:
-    catalog.kata_file(topic, kata).write_text(stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
+    file = catalog.kata_file(topic, kata)
+    if file.is_file() and is_work(file.read_text()):
+        keep_uncommitted(topic, kata)
+    file.write_text(stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
     return 0
+
+
+def is_work(source: str) -> bool:
+    """Whether anything of it is written: it is no stub, be it that of an older solution."""
+    try:
+        public = stubs.public_functions(source)
+        return not public or len(stubs.unwritten(source)) < len(public)
+    except SyntaxError:
+        return True
 
 
 def new(name: str) -> int:
@@ -206,7 +224,7 @@ def figures(topic: str | None) -> int:
 def drift() -> int:
     names = stubs.drifted()
     for name in names:
-        print(f"{name}: the stub is not what its solution gives; `python -m katas stub {name}` writes it")
+        print(f"{name}: not the stub that its solution gives (for authors: `python -m katas stub {name}` writes it)")
     if not names:
         print(f"no drift: {len(catalog.all_katas())} stubs are what their solutions give")
     return 1 if names else 0

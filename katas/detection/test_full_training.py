@@ -23,6 +23,7 @@ from katas.detection.given.recipes import (
 from katas.detection.given.scenes import SceneLoader, digit_scenes
 from katas.detection.retinanet import RetinaNet
 from katas.detection.training import evaluate_detector, train_detector
+from katas.lab.checks.recorder import save
 
 pytestmark = pytest.mark.gpu
 
@@ -99,7 +100,7 @@ def test_voc_2007(device, run_dir, metrics, progress, budget, data_dir, download
             epochs=VOC_EPOCHS,
             warmup_steps=500,
             on_step=recorder.on_step,
-            on_epoch=lambda epoch: torch.save(model.state_dict(), run_dir / "model.pt"),
+            on_epoch=lambda epoch: save(model.state_dict(), run_dir / "model.pt"),
         )
         mean_ap = voc_map(model, test, device, bar)
     recorder.row(steps, epoch="end", ap50=mean_ap)

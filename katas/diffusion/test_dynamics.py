@@ -5,6 +5,7 @@ steps, once for all checks of a run.
 """
 
 import functools
+from statistics import mean
 
 import pytest
 import torch
@@ -119,9 +120,10 @@ def test_averaged_weights_draw_better(run_dir, metrics, digits, frechet):
         for name in rows:
             rows[name].append(frechet(models.samples(seed, model=getattr(models, name))))
         metrics.row(seed=seed, **{name: values[-1] for name, values in rows.items()})
-        raw, averaged = rows["raw"][-1], rows["averaged"][-1]
-        # over 3 seeds: raw 2.2 to 2.8, averaged 0.7 to 1.6, at most 0.56 of it; an average that is not one: equal
-        assert averaged < 0.7 * raw, f"seed {seed}: Fréchet distance, averaged {averaged:.2f}, raw {raw:.2f}"
+    shares = [averaged / raw for averaged, raw in zip(rows["averaged"], rows["raw"], strict=True)]
+    # Averaged / raw of eight seeds on an H100: 0.20 to 0.71, mean 0.48, standard error of a mean of three 0.10; of
+    # three seeds on a CPU at most 0.56. An average that is not one: 1.
+    assert mean(shares) < 0.8, f"Fréchet distance, averaged / raw of each seed: {shares}"
     curves = {name: (SEEDS, values) for name, values in rows.items()}
     learning_curves(run_dir / "average.png", {"Fréchet distance": curves}, xlabel="seed")
 

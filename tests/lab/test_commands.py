@@ -202,6 +202,16 @@ def test_reset_of_committed_work_needs_no_copy(toy):
     assert "is the stub already" in toy.lab("reset", "toy/first", "--yes").stdout
 
 
+def test_a_stub_is_not_written_over_work_without_a_copy(toy):
+    work = "def add(x, y):\n    return x + y\n"
+    toy.kata("first", work)
+    result = toy.lab("stub", "toy/first")
+    [kept] = (toy.path / "runs/reset").iterdir()
+    assert result.returncode == 0 and kept.name in result.stdout and kept.read_text() == work
+    toy.lab("stub", "toy/first")
+    assert len(list((toy.path / "runs/reset").iterdir())) == 1, "a stub is no work"
+
+
 def test_drift_names_the_stub_that_is_not_what_its_solution_gives(toy):
     assert toy.lab("drift").returncode == 0
     toy.kata("second", "old = 1\n")

@@ -297,6 +297,11 @@ def test_a_check_leaves_its_metrics_and_says_where(toy):
     result.stdout.fnmatch_lines(["pictures and metrics: runs/toy/a_long_training/"])
     rows = (toy.path / "runs/toy/a_long_training/metrics.csv").read_text().splitlines()
     assert rows[0] == "step,loss" and len(rows) == 4
+    source = (toy.path / "katas/toy/test_full_training.py").read_text()
+    toy.write("katas/toy/test_full_training.py", source.replace("    bar = ", "    raise OSError\n    bar = "))
+    toy.pytest("katas/toy", "-m", "gpu", "--device", "cpu", "--impl", "solutions")
+    kept = (toy.path / "runs/toy/a_long_training/metrics.csv").read_text().splitlines()
+    assert kept == rows, "a run that stops at its start keeps the metrics of the one before"
 
 
 def test_the_cost_of_a_check_is_told_in_the_summary(toy):

@@ -21,7 +21,7 @@ from katas.detection.targets import retinanet_loss
 from katas.detection.training import evaluate_detector, train_detector
 from katas.lab.checks.budget import flops_of
 from katas.lab.checks.plots import detections_sheet, learning_curves
-from katas.lab.checks.recorder import LossRecorder
+from katas.lab.checks.recorder import LossRecorder, save
 from katas.lab.data import DataError, DataMissing
 
 # --- digit scenes -----------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Recorder(LossRecorder):
         step = self.rows[-1][0] if self.rows else 0
         self.scores.append((step, found.ap, found.ap50))
         self.row(step, epoch=epoch + 1, ap=found.ap, ap50=found.ap50)
-        torch.save(self.model.state_dict(), self.run_dir / "model.pt")
+        save(self.model.state_dict(), self.run_dir / "model.pt")
         self.draw()
 
     def row(self, step, classification="", regression="", epoch="", ap="", ap50=""):

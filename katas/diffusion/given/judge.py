@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from katas.diffusion.given.digits import NUM_CLASSES, Digits
+from katas.lab.checks.recorder import save
 
 NUM_FEATURES = 32
 BATCH_SIZE = 1000  # 60,000 images of 28 × 28 at once would take 12 GB
@@ -67,7 +68,7 @@ def judge_of(train: Digits, file: Path, *, device: torch.device | str = "cpu", s
             pass  # no such file, or one that cannot be read: train
         _train(judge, train, steps)
     file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"key": key, "weights": judge.state_dict()}, file)
+    save({"key": key, "weights": judge.state_dict()}, file)
     return _frozen(judge)
 
 

@@ -1,6 +1,7 @@
 """What a check keeps as it goes: rows of metrics on the disk, and the loss as a mean over some steps."""
 
 import csv
+import os
 from pathlib import Path
 
 
@@ -8,18 +9,26 @@ class Metrics:
     """Appends rows to a CSV file, each one on the disk at once: an interrupted run keeps what it had."""
 
     def __init__(self, file: Path):
-        self.file = file
-        self.file.unlink(missing_ok=True)
+        self.file = file  # that of an earlier run stays until there is a row to take its place
         self.columns: list[str] = []
 
     def row(self, **values) -> None:
         new = not self.columns
         self.columns = self.columns or list(values)
-        with self.file.open("a", newline="") as stream:
+        with self.file.open("w" if new else "a", newline="") as stream:
             writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="raise")
             if new:
                 writer.writeheader()
             writer.writerow(values)
+
+
+def save(state: object, file: Path) -> None:
+    """`torch.save`, in one step: a run that is killed meanwhile still has the last file."""
+    import torch
+
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    torch.save(state, unfinished)
+    os.replace(unfinished, file)
 
 
 class LossRecorder:
