@@ -97,6 +97,13 @@ def test_a_changed_input_is_told_before_everything_else(toy):
     result.stdout.fnmatch_lines(["✘ doubling is adding twice", "✘ adding two and three", "next: make `doubling is*"])
 
 
+def test_a_failure_inside_an_earlier_kata_names_its_file(toy):
+    toy.kata("first", RIGHT_ADD.replace("return x + y", "return [][int(x)]"))
+    toy.kata("second", (toy.path / "solutions/toy/second.py").read_text())
+    result = toy.pytest("katas/toy/test_second.py")
+    result.stdout.fnmatch_lines(["next: make `three numbers` hold", "*your code katas/toy/first.py, its spec*"])
+
+
 def test_a_longer_traceback_is_there_for_the_asking(toy):
     toy.kata("first", WRONG_ADD)
     result = toy.pytest("katas/toy/test_first.py", "--tb=long")

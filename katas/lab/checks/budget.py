@@ -3,9 +3,9 @@
     with budget(device):  # in a check, the fixture: `with budget():`
         train(...)
 
-tells wall time, peak GPU memory, floating-point operations and the projected time, and fails if the operations would take
-too long on that card or the memory is over the limit. Counting operations costs time, so hand over `flops` if they are
-known from one step.
+tells wall time, peak GPU memory, floating-point operations and the projected time, and fails if the operations would
+take too long on that card or the memory is over the limit. Counting operations costs time, so hand over `flops` if
+they are known from one step.
 """
 
 import time

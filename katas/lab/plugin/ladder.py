@@ -22,6 +22,7 @@ class Ladder:
         self.counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
         self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
         self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.raised_in: dict[str, str | None] = {}  # the file of a kata, perhaps of an earlier one, by node id
         self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
         self.tests: dict[tuple[str, str], int] = {}  # how many the spec has, where this process has collected it
         self.ran: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -44,6 +45,7 @@ class Ladder:
             self.counts[names]["failed"] += 1
             first = getattr(report, "kata_cause", False)
             self.failures[names].insert(0 if first else len(self.failures[names]), report.nodeid)
+            self.raised_in[report.nodeid] = getattr(report, "kata_file", None)
         elif report.skipped:
             self.counts[names]["skipped"] += 1
             if isinstance(report.longrepr, (tuple, list)):  # an expected failure has something else
@@ -137,7 +139,8 @@ class Ladder:
                 law = f"`{messages.sentence(first.split('::')[-1])}` hold" if "::" in first else f"{first} run"
                 writer.write_line(f"next: make {law}")
                 file = finder.file_of(topic, kata) if finder else None
-                where = f"your code {catalog.shown(file)}, " if file else ""
+                shown = self.raised_in.get(first) or (catalog.shown(file) if file else None)
+                where = f"your code {shown}, " if shown else ""
                 writer.write_line(f"      {where}its spec {spec}")
                 writer.write_line(f"      {_again(finder, first)}")
                 return

@@ -294,6 +294,7 @@ def pytest_runtest_makereport(item, call):
     if result.failed and told is not None:
         result.longrepr, result.kata_cause = told, CHANGED_INPUT in told
         result.kata_hang = isinstance(error, guards.KataTimeout)
+        result.kata_file = next((shown_path(place.file) for place in reversed(kata_places(error))), None)
         result.sections = [(name, cut(text, most=10)) for name, text in result.sections if text.strip()]
     if result.failed and todo is not None:
         result.kata_todo, result.sections = todo._asdict(), []
