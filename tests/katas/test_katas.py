@@ -8,6 +8,8 @@ import doctest
 import importlib
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -22,6 +24,13 @@ TOPICS = [topic for topic in catalog.topics() if any(names[0] == topic for names
 def test_the_solution_and_the_alternative_pass_and_every_mistake_is_caught(topic, kata):
     result = run_module("tests.katas.mutation", f"{topic}/{kata}", timeout=300)
     assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
+
+
+def test_a_spec_passes_in_a_python_that_has_loaded_nothing():
+    """As a person runs it. PyTorch changes itself when the first optimizer is made: no kata is to blame."""
+    command = [sys.executable, "-m", "pytest", catalog.spec_of("diffusion", "ema"), "--impl", "solutions", "-q"]
+    result = subprocess.run(command, cwd=catalog.ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize("topic", TOPICS)
