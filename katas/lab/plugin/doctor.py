@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from katas.lab import forks
+
 NEEDED = ("torch", "torchvision", "jaxtyping", "beartype", "pytest_timeout", "pytest_benchmark")
 
 
@@ -28,10 +30,25 @@ def refuse_wrong_device(config) -> None:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError(f"--device cuda: {no_cuda_reason()}")
     if wanted != "cpu" and torch.cuda.is_available():
-        name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
-        problem = unsupported_card(name, capability, torch.cuda.get_arch_list(), torch.__version__)
+        problem = unsupported_card(*_card(), torch.__version__)
         if problem:
             raise pytest.UsageError(problem)
+
+
+def _card() -> tuple[str, tuple[int, int], list[str]]:
+    """Name, capability, and what PyTorch has kernels for. In a fork: none of a process that uses CUDA could use it."""
+    import torch
+
+    def about(_):
+        return torch.cuda.get_device_name(), torch.cuda.get_device_capability(), torch.cuda.get_arch_list()
+
+    if not forks.SUPPORTED or torch.cuda.is_initialized():
+        return about(None)
+    fork = forks.Fork(about)
+    try:
+        return fork.ask(None, seconds=60)
+    finally:
+        fork.close()
 
 
 def refuse_data_folder_without_data(config) -> None:

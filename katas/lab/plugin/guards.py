@@ -5,6 +5,7 @@ another process can do.
 """
 
 import contextlib
+import os
 import resource
 import signal
 import sys
@@ -32,7 +33,16 @@ DEBUGGERS = ("debugpy", "pydevd", "_pydevd_bundle")
 def forks_are_used(config) -> bool:
     """Where they are not, the limits of this module are all there is."""
     debugged = config.option.usepdb or config.option.trace or sys.gettrace() or any(d in sys.modules for d in DEBUGGERS)
-    return forks.SUPPORTED and not debugged and not config.getoption("--in-process")
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_initialized()  # CUDA does not survive a fork
+    return forks.SUPPORTED and not debugged and not on_gpu and not config.getoption("--in-process")
+
+
+def enter_fork() -> None:
+    """In the fork, before anything of a kata: memory counts from here, and there is no GPU, which no spec needs."""
+    global _began_with
+    _began_with = None
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------
@@ -87,11 +97,6 @@ def memory_limit(gib: float = MEMORY_LIMIT_GIB) -> Iterator[None]:
 
 
 _began_with: int | None = None
-
-
-def begin_to_count_memory() -> None:
-    global _began_with
-    _began_with = None
 
 
 def _data_bytes() -> int | None:

@@ -65,7 +65,7 @@ class SpecFork:
             self.is_child = True
             self.session.config.stash[_fork] = self
             self.items = {item.nodeid: item for item in self.session.items}
-            guards.begin_to_count_memory()
+            guards.enter_fork()
         nodeid, next_nodeid, seconds = question
         with warnings.catch_warnings(record=True) as raised:
             try:
@@ -225,6 +225,7 @@ def pytest_make_collect_report(collector):
 
 def _problem_of_import(collector, topic: str, kata: str) -> str | None:
     """In the fork: why the import fails, or what it changes for other katas."""
+    guards.enter_fork()
     with guards.one_thread(), guards.import_limits():
         world = guards.World()
         try:

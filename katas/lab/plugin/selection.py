@@ -34,6 +34,7 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     doctor.refuse_another_python()
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # a question that leaves CUDA alone, for the forks
     config.stash[_before] = os.environ.get("KATAS_IMPL")
     chosen = config.getoption("--impl") or os.environ.get("KATAS_IMPL") or ""
     names = [name for name in chosen.split(":") if name]
