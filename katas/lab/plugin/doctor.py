@@ -47,6 +47,10 @@ def _card() -> tuple[str, tuple[int, int], list[str]]:
     fork = forks.Fork(about)
     try:
         return fork.ask(None, seconds=60)
+    except forks.Ended as ended:
+        raise pytest.UsageError(
+            f"PyTorch finds a card and cannot use it: {ended.reason}. On the CPU: --device cpu"
+        ) from None
     finally:
         fork.close()
 

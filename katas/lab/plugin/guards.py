@@ -24,9 +24,6 @@ GIB = 1024**3
 MEMORY_LIMIT_GIB = 4
 OUTPUT_LIMIT_MIB = 64
 SECONDS_TO_IMPORT = 20  # a spec with its kata; the libraries are there
-WALL = 6  # limits count CPU time, which a busy machine does not use up; the wall limit is so many times as long
-
-
 DEBUGGERS = ("debugpy", "pydevd", "_pydevd_bundle")
 
 
@@ -53,14 +50,17 @@ class KataTimeout(BaseException):
 
 
 def start_timer(seconds: float) -> None:
-    """It rings every second from then on, until it is heard: an exception can be swallowed."""
+    """Of CPU time, or `forks.WALL` times as long by the clock.
+
+    It then rings every second until it is heard: an exception can be swallowed.
+    """
 
     def stop(signum, frame):
         raise KataTimeout(f"{seconds:g}")
 
     for timer, sign, limit in (
         (signal.ITIMER_PROF, signal.SIGPROF, seconds),
-        (signal.ITIMER_REAL, signal.SIGALRM, WALL * seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, forks.WALL * seconds),
     ):
         signal.signal(sign, stop)
         signal.setitimer(timer, limit, 1)

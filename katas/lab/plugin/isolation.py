@@ -1,7 +1,7 @@
 """Katas are imported and specs are run in forks of the warmed run, so nothing that a kata does takes the run with it.
 
 A fork runs a test when it is asked to, and its reports are those of pytest. After a spec that failed the next one gets
-a new fork. (One for each spec costs a fifth of a topic's time.) Where there is no fork (not Linux, a debugger,
+a new fork. (One for each spec costs a quarter of a topic's time.) Where there is no fork (not Linux, a debugger,
 `--in-process`) specs run in this process, under the limits of `guards` alone.
 """
 
@@ -161,13 +161,16 @@ def _close(config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """In a fork nobody but the kata ends the run."""
+    """In a fork nobody but the kata ends the run. What it hangs in is over here: the timer shall not ring in pytest."""
     try:
         return (yield)
     except (KeyboardInterrupt, pytest.exit.Exception) as error:
         if not _runs_here(item.config):
             raise
         raise messages.EndedByKata(type(error).__name__).with_traceback(error.__traceback__) from None
+    finally:
+        if _is_of_a_spec(item):
+            guards.stop_timer()
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
