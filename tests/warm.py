@@ -42,6 +42,7 @@ def _run(command: tuple[str, ...], folder: Path, environment: dict[str, str], fi
     os.environ.clear()
     # pytest rewrites the assertions of its plugins, and warns of a library that is there before it
     os.environ.update(environment, PYTEST_ADDOPTS="-W ignore::pytest.PytestAssertRewriteWarning")
+    sys.modules["torch"].set_num_threads(1)  # other tests run beside this one
     os.chdir(folder)
     ours = ("katas", "solutions", "tests", "conftest")
     for name in [name for name in sys.modules if name.split(".")[0] in ours]:

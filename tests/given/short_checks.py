@@ -1,11 +1,13 @@
 """The full checks cut down to seconds: they run all of their lines, and reach nothing. For `tests.given.pretend_gpu`.
 
-    python -O -m pytest --assert=plain katas/diffusion -m gpu --impl solutions \
+    python -m pytest --assert=plain katas/diffusion -m gpu --impl solutions \
         -p tests.given.pretend_gpu -p tests.given.short_checks
 
-`-O` takes the assertions out, for what they ask is out of reach.
+Modules that are imported from here on are compiled without their assertions, for what these ask is out of reach (as
+`python -O` does it, which would compile PyTorch as well).
 """
 
+import importlib.machinery
 import sys
 
 import pytest
@@ -48,6 +50,13 @@ DETECTION = dict(
     training_flops=_uncounted, SEEDS=(0,), SCENES=16, digit_scenes=_at_most(16), bar_scenes=_at_most(16),
     train_detector=_with(epochs=1), learning_curves=_nothing,  # a curve has fewer steps than it says
 )  # fmt: skip
+
+
+def pytest_configure():
+    def without_assertions(loader, name):
+        return loader.source_to_code(loader.get_data(loader.path), loader.path, _optimize=1)
+
+    importlib.machinery.SourceFileLoader.get_code = without_assertions
 
 
 @pytest.hookimpl(trylast=True)

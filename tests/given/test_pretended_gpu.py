@@ -1,14 +1,12 @@
 """Where there is no GPU, the full checks are tried on a pretended one, in a process and a folder of their own."""
 
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from katas.lab import catalog
+from tests.warm import ROOT, run_module
 
-ROOT = Path(__file__).resolve().parents[2]
 PRETENDED = """
 import copy, torch
 from tests.given import pretend_gpu
@@ -40,22 +38,20 @@ ON_THE_GPU = [
 ]
 
 
-def run(*command, folder=ROOT):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, *command]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+def run(source: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 def test_the_pretended_gpu_refuses_what_a_real_one_does():
     lines = [f"try: {call}\nexcept (RuntimeError, TypeError): pass\nelse: print({call!r})" for call in REFUSED]
-    result = run("-c", PRETENDED + "\n".join(lines))
+    result = run(PRETENDED + "\n".join(lines))
     assert result.returncode == 0 and not result.stdout, f"not refused:\n{result.stdout}{result.stderr}"
 
 
 def test_what_is_made_of_tensors_of_the_gpu_is_there_too():
     lines = [f"assert ({call}).is_cuda, {call!r}" for call in ON_THE_GPU]
     lines.append("assert not x.cpu().is_cuda and x.cpu().numpy().tolist() == x.tolist() == [0, 1, 2]")
-    result = run("-c", PRETENDED + "\n".join(lines))
+    result = run(PRETENDED + "\n".join(lines))
     assert result.returncode == 0, result.stderr
 
 
@@ -66,9 +62,10 @@ def test_the_full_checks_find_everything_on_the_gpu(tmp_path):
         shutil.copy(ROOT / name, tmp_path / name)
     topics = [topic for topic in catalog.topics() if (ROOT / "solutions" / topic).is_dir()]
     checks = [f"katas/{topic}/test_{kind}.py" for topic in topics for kind in ("full_training", "dynamics")]
-    result = run(
-        "-O", "-m", "pytest", "--assert=plain", *checks, "-m", "gpu", "--impl", "solutions", "--tb=long", "-q",
-        "-p", "tests.given.pretend_gpu", "-p", "tests.given.short_checks", "--data", str(tmp_path), folder=tmp_path,
+    result = run_module(
+        "pytest", "--assert=plain", *checks, "-m", "gpu", "--impl", "solutions", "--tb=long", "-q",
+        "-p", "tests.given.pretend_gpu", "-p", "tests.given.short_checks", "--data", tmp_path,
+        folder=tmp_path, timeout=280,
     )  # fmt: skip
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
     told = [line for line in result.stdout.splitlines() if line.startswith("cost: ")]

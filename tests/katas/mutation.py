@@ -119,6 +119,7 @@ def run_spec(nodes: list[str]) -> tuple[int, str]:
     first = FirstFailure()
     options = ["-x", "-q", "--impl", "solutions", "-p", "no:cacheprovider", "-p", "no:warnings", "--no-header"]
     options += ["--hypothesis-profile=mutants", "--in-process"]  # this is a fork already
+    options += ["--disable-plugin-autoload", "-p", "_hypothesis_pytestplugin", "-p", "pytest_timeout"]  # quicker
     code = pytest.main([*nodes, *options], plugins=[first])
     return int(code), first.test
 
