@@ -7,6 +7,7 @@ A kata is named by (topic, kata), in text `topic/kata`. The files `test_full_tra
 import ast
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ def kata_of_node(nodeid: str) -> Names | None:
     return (match.group(1), match.group(2)) if match and match.group(1) not in NOT_A_TOPIC else None
 
 
-def is_kata_file(file: Path | str, trees: list[str]) -> bool:
+def is_kata_file(file: Path | str, trees: Sequence[str]) -> bool:
     """Whether a file of one of the trees is a kata: `<tree>/<topic>/<kata>.py`, neither a spec nor given."""
     path = Path(file)
     inside = any(path.parent.parent == tree_folder(tree) for tree in [*trees, OWN_TREE])

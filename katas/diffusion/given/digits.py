@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from katas.lab.data import DataError, DataMissing
 
@@ -37,6 +36,8 @@ def mnist(data_dir: Path | str, split: str, *, download: bool = False) -> Digits
     """MNIST, 60,000 digits to train on and 10,000 to test on, of 28 × 28 pixels."""
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    from torchvision.datasets import MNIST  # takes seconds, too
+
     try:
         data = MNIST(data_dir, train=split == "train", download=download)
     except (RuntimeError, OSError, ValueError, KeyError, IndexError, AssertionError) as error:

@@ -45,7 +45,10 @@ class Todo(NamedTuple):
 
 def is_kata_file(file: str) -> bool:
     finder = trees.installed()
-    return catalog.is_kata_file(file, finder.trees if finder else [])
+    return _is_kata_file(file, tuple(finder.trees if finder else ()))
+
+
+_is_kata_file = functools.cache(catalog.is_kata_file)
 
 
 def places(error: BaseException) -> list[Place]:
@@ -53,7 +56,7 @@ def places(error: BaseException) -> list[Place]:
     frames = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
-        if code.co_filename.startswith("<") or Path(code.co_filename).name == "trees.py":
+        if code.co_filename.startswith("<") or code.co_filename == trees.__file__:
             continue
         text = traceback.linecache.getline(code.co_filename, line, frame.f_globals).strip()
         frames.append(Place(Path(code.co_filename), line, code.co_qualname, text))
