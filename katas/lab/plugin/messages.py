@@ -51,12 +51,12 @@ def is_kata_file(file: str) -> bool:
 _is_kata_file = functools.cache(catalog.is_kata_file)
 
 
-def places(error: BaseException) -> list[Place]:
-    """The frames of the error, outermost first. Those of the annotation checker are left out."""
+def places(error: BaseException, of=lambda file: True) -> list[Place]:
+    """The frames of the error in files `of` this kind, outermost first; not those of the annotation checker."""
     frames = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
-        if code.co_filename.startswith("<") or code.co_filename == trees.__file__:
+        if code.co_filename.startswith("<") or code.co_filename == trees.__file__ or not of(code.co_filename):
             continue
         text = traceback.linecache.getline(code.co_filename, line, frame.f_globals).strip()
         frames.append(Place(Path(code.co_filename), line, code.co_qualname, text))
@@ -64,7 +64,7 @@ def places(error: BaseException) -> list[Place]:
 
 
 def kata_places(error: BaseException) -> list[Place]:
-    return [place for place in places(error) if is_kata_file(str(place.file))]
+    return places(error, of=is_kata_file)
 
 
 def todo_of(error: BaseException) -> Todo | None:
