@@ -40,7 +40,8 @@ def scenes(draw):  # a numbered image of up to 4 channels and 7 x 9 pixels, boxe
 
 
 def crop(image, boxes, labels, crop_size, seed=0, min_visibility=0.5):
-    return random_crop_with_boxes(image, boxes, labels, crop_size, rng(seed), min_visibility=min_visibility)
+    given = dict(image=image, boxes=boxes, labels=labels, crop_size=crop_size, min_visibility=min_visibility)
+    return random_crop_with_boxes(generator=rng(seed), **given)
 
 
 def place(window):  # (top, left) of a window of a numbered image
@@ -78,23 +79,22 @@ def triangle_weights(old, new):  # (new, old); the triangle is widened where the
 
 
 def test_a_mirrored_box_by_hand():
-    image = torch.tensor([[[1.0, 2.0, 3.0, 4.0, 5.0], [6.0, 7.0, 8.0, 9.0, 0.0]]])
-    got = hflip_with_boxes(image=image, boxes=torch.tensor([[0.5, 0.0, 2.0, 1.5]]))
+    image = torch.tensor([[[1, 2, 3, 4, 5], [6, 7, 8, 9, 0]]], dtype=F64)
+    got = hflip_with_boxes(image=image, boxes=torch.tensor([[0.5, 0.0, 2.0, 1.5]], dtype=F64))
     expect_equal(got.image, [[[5, 4, 3, 2, 1], [0, 9, 8, 7, 6]]], "columns are reversed, rows stay")
     expect_close(got.boxes, [[3.0, 0.0, 4.5, 1.5]], "x goes to 5 - x, and x1 ≤ x2 again; y stays")
 
 
 @pytest.mark.parametrize("size, expected", [((6, 5), [0.5, 1.5, 1.25, 6]), ((1, 1), [0.1, 0.25, 0.25, 1])])
 def test_a_resized_box_by_hand(size, expected):
-    got = resize_with_boxes(image=torch.zeros(3, 4, 10), boxes=torch.tensor([[1.0, 1.0, 2.5, 4.0]]), size=size)
+    got = resize_with_boxes(image=torch.zeros(3, 4, 10), boxes=torch.tensor([[1, 1, 2.5, 4]], dtype=F64), size=size)
     assert got.image.shape == (3, *size), f"size is (height, width), got {tuple(got.image.shape)}"
     expect_close(got.boxes, [expected], "x by new width / 10, y by new height / 4")
 
 
 @given(scenes())
 def test_mirroring_agrees_with_the_definition(scene):
-    image, boxes = scene
-    width, got = image.shape[2], hflip_with_boxes(*scene)
+    (image, boxes), width, got = scene, scene[0].shape[2], hflip_with_boxes(*scene)
     expect_equal(got.image, image[:, :, list(range(width))[::-1]], "every row of every channel is reversed")
     expected = [[width - x2, y1, width - x1, y2] for x1, y1, x2, y2 in boxes.tolist()]
     expect_close(got.boxes, torch.tensor(expected, dtype=F64), "x goes to W - x")

@@ -137,7 +137,7 @@ def test_an_iou_that_meets_a_threshold_meets_it_exactly(dtype):
     boxes2 = torch.tensor([[0, 0, 4, 1], [1, 0, 4, 1]], dtype=dtype)
     for size in range(1, 20):
         got = box_iou(size / 2 * boxes1, size / 2 * boxes2)
-        expect_equal(got, [[0.25, 0], [0.5, 0.25], [0.75, 0.5]], "areas are exact: divide once, no eps, no logarithms")
+        expect_equal(got, [[1 / 4, 0], [1 / 2, 1 / 4], [3 / 4, 1 / 2]], "exact: no eps, no logarithms", dtype=dtype)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -145,7 +145,7 @@ def test_an_iou_that_meets_a_threshold_meets_it_exactly(dtype):
 @pytest.mark.parametrize("overlap", OVERLAPS)
 def test_boxes_without_area_give_zero_and_a_finite_gradient(overlap, dtype, unit):
     flat = unit * torch.tensor([[3, 5, 3, 5], [3, 5, 3, 9]], dtype=dtype)  # a point, and a line that starts there
-    expect_equal(overlap(flat, flat), [[0, 0], [0, 0]], "boxes without area, at one place: 0, not 0 / 0")
+    expect_equal(overlap(flat, flat), [[0, 0], [0, 0]], "boxes without area, at one place: 0, not 0 / 0", dtype=dtype)
     gradients_are_finite(overlap, flat, flat)
 
 
@@ -181,7 +181,7 @@ def test_integers_are_made_float32_before_they_are_added(dtype):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_boxes_have_areas_in_float32(dtype):
     corners = torch.tensor([[0, 0, 512, 512], [-256, 0, 0, 384]], dtype=dtype)
-    expect_close(box_area(corners), torch.tensor([512.0 * 512, 256 * 384]), "beyond 65504, the largest float16")
+    expect_close(box_area(boxes=corners), torch.tensor([512.0 * 512, 256 * 384]), "beyond 65504, the largest float16")
     expect_overlaps(corners, corners, F32)
     centres = torch.tensor([[256, 256, 512, 512], [-128, 192, 256, 384]], dtype=dtype)
     expect_close(xyxy_to_cxcywh(corners), centres, "a centre keeps the dtype of the corners")

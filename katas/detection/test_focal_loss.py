@@ -146,8 +146,9 @@ def test_a_hopeless_logit_has_its_full_slope(size, gamma):
     logits = torch.tensor([-size, size, -size, size], requires_grad=True)
     loss = sigmoid_focal_loss(logits, torch.tensor([1.0, 1.0, 0.0, 0.0]), alpha=0.25, gamma=gamma)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
-    expect_close(loss, [0.25 * size, 0, 0, 0.75 * size], f"alpha_t times {size:g} where wrong, nothing where right")
-    expect_close(gradient, [-0.25, 0, 0, 0.75], f"slope alpha_t where wrong by {size:g}, none where right")
+    expected, slopes = torch.tensor([0.25 * size, 0, 0, 0.75 * size]), torch.tensor([-0.25, 0, 0, 0.75])
+    expect_close(loss, expected, f"alpha_t times {size:g} where wrong, nothing where right")
+    expect_close(gradient, slopes, f"slope alpha_t where wrong by {size:g}, none where right")
 
 
 @pytest.mark.parametrize("gamma", GAMMAS)

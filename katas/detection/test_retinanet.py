@@ -37,7 +37,7 @@ def test_the_backbone_gives_torchvisions_maps():
     backbone, images = ResNetBackbone(name="resnet18"), torch.rand(1, 3, 40, 65, generator=rng())
     backbone.load_state_dict({k: v for k, v in oracle.state_dict().items() if not k.startswith("fc.")})
     expected = IntermediateLayerGetter(oracle, {"layer2": "C3", "layer3": "C4", "layer4": "C5"})(images)
-    expect_close(backbone(images), list(expected.values()), "C3, C4, C5: the results of layer2, layer3 and layer4")
+    expect_close(backbone(images=images), list(expected.values()), "C3, C4, C5: what layer2, layer3 and layer4 give")
     with torch.device("meta"):
         channels = [list(ResNetBackbone(name).out_channels) for name in ("resnet18", "resnet50")]
     assert channels == [[128, 256, 512], [512, 1024, 2048]], (
@@ -97,12 +97,12 @@ def test_scales_ratios_and_strides_reach_the_anchors():
 
 
 def test_the_defaults_are_those_of_the_paper():
-    model = RetinaNet(ThreeMaps(), [1, 1, 1], 2)
-    _, anchors = model(torch.rand(1, 3, 40, 64))  # 5 × 8, 3 × 4, 2 × 2, 1 × 1 and 1 × 1 places, nine anchors each
+    model = RetinaNet(backbone=ThreeMaps(), in_channels=[1, 1, 1], num_classes=2)
+    _, anchors = model(images=torch.rand(1, 3, 40, 64))  # 5 × 8, 3 × 4, 2 × 2, 1 × 1, 1 × 1 places, nine anchors each
     assert [len(level) for level in anchors] == [360, 108, 36, 9, 9], f"strides 8 … 128: {[len(a) for a in anchors]}"
     centres = [float(level[0, 0] + level[0, 2]) for level in anchors]
     expect_close(centres, [8.0, 16, 32, 64, 128], "the first place is half a stride in, at strides 8 … 128")
-    width, height = (anchors[1][:9, 2:] - anchors[1][:9, :2]).unbind(dim=1)
+    width, height = (anchors[1][:9, 2:] - anchors[1][:9, :2]).double().unbind(dim=1)
     areas = [(64 * 2 ** (i / 3)) ** 2 for i in range(3)]
     expect_close(width * height, 3 * areas, "three scales within an octave, from four strides on", rtol=1e-4, atol=0)
     expect_close(height / width, [0.5] * 3 + [1.0] * 3 + [2.0] * 3, "ratios 1/2, 1 and 2", rtol=1e-4, atol=0)

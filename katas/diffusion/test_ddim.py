@@ -129,8 +129,8 @@ def test_rounding_does_not_make_the_root_nan():
 @pytest.mark.parametrize("path", PATHS)
 def test_each_step_goes_to_the_next_timestep_listed(path, clip, shape):
     x, told, expected = 5 * normal(*shape), [], []
-    options = {"clip": clip, "on_step": lambda t, x: told.append((t, x.clone()))}
-    got = ddim_sample_loop(network, x, SCHEDULE, torch.tensor(path), **options)
+    given = dict(predict_noise=network, x_T=x, alphas_cumprod=SCHEDULE, timesteps=torch.tensor(path))
+    got = ddim_sample_loop(clip=clip, on_step=lambda t, x: told.append((t, x.clone())), **given)
     for t, t_prev in pairwise([*path, -1]):
         x = step(x, t, t_prev, predict(x, t), clip=clip)
         expected.append(x)
@@ -195,6 +195,6 @@ def test_what_cannot_be_is_refused_by_name(name, call):
 def test_standing_laws(law):
     (x, pred, noise), path = normal(3, 4, 2), torch.tensor([5, 3])
     law(ddim_step, x, 5, 2, pred, SCHEDULE, eta=0.4, noise=noise, clip=0.7)
-    law(lambda x_start: ddim_invert(network, x_start, SCHEDULE, path), x)
+    law(lambda x: ddim_invert(predict_noise=network, x_start=x, alphas_cumprod=SCHEDULE, timesteps=path), x)
     if law is not memory_layout_does_not_matter:  # `torch.randn_like(x)` draws in the order in which x lies in memory
         law(lambda x_T: ddim_sample_loop(network, x_T, SCHEDULE, path, eta=0.5, generator=rng()), x)

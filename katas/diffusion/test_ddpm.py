@@ -137,7 +137,8 @@ def test_standard_normal_data_stays_so_with_large_variances(t):
 def test_the_way_leads_through_every_timestep(clip, shape):
     x, told, expected = 5 * normal(*shape), [], []
     options = {"clip": clip, "variances": NONE, "on_step": lambda t, x: told.append((t, x.clone()))}
-    got = p_sample_loop(network, x, SCHEDULE, generator=rng(), **options)
+    given = dict(predict_noise=network, x_T=x, alphas_cumprod=SCHEDULE)
+    got = p_sample_loop(generator=rng(), **given, **options)
     for t in WAY:
         x = step(x, t, predict(x, t), clip=clip)
         expected.append(x)

@@ -168,7 +168,7 @@ def test_equal_sets_are_0_apart(metric):
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 3e-2), (torch.float64, 2e-6)])
 def test_covariances_may_be_singular(rank, dtype, tolerance):
     # the root of the precision per dimension: 3e-4 and 1e-8, times variances up to 12
-    expect = partial(expect_close, rtol=0, atol=tolerance)
+    expect = partial(expect_close, dtype=dtype, rtol=0, atol=tolerance)
     m, (_, flat), (_, full) = normal(5).to(dtype), gaussian(5, 4, rank), gaussian(5, 8)
     fn = lambda first, second: frechet_distance(m, first.to(dtype), m, second.to(dtype))  # noqa: E731
     expect(fn(flat, flat), 0.0, "equal covariances")

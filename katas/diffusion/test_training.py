@@ -38,7 +38,7 @@ def trained(steps, *, model=None, optimizer=None, samples=None, lr=0.05, **optio
     samples = samples_of(3) if samples is None else samples
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=lr)
     options = dict(generator=rng(1), target=watch, on_step=reports.append) | options
-    train_diffusion(model, samples, alphas_cumprod=SCHEDULE, optimizer=optimizer, steps=steps, **options)
+    train_diffusion(model=model, samples=samples, alphas_cumprod=SCHEDULE, optimizer=optimizer, steps=steps, **options)
     return model, watch.asked, reports
 
 
@@ -67,9 +67,9 @@ def follow(asked, *, first_step=0, warmup_steps=0, max_grad_norm=1.0, weights=No
 
 
 @pytest.mark.parametrize("law, fn, x, expected", [
-    ("[0, 1] becomes [-1, 1]", to_model_range, [0, 0.25, 1], [-1, -0.5, 1]),
+    ("[0, 1] becomes [-1, 1]", lambda x: to_model_range(images=x), [0, 0.25, 1], [-1, -0.5, 1]),
     ("on the way in nothing is clamped", to_model_range, [1.25, -1], [1.5, -3]),
-    ("[-1, 1] becomes [0, 1]", to_image_range, [-1, -0.5, 1], [0, 0.25, 1]),
+    ("[-1, 1] becomes [0, 1]", lambda x: to_image_range(x=x), [-1, -0.5, 1], [0, 0.25, 1]),
     ("a picture has no pixels below 0 or above 1", to_image_range, [-1.5, 3], [0, 1]),
 ])  # fmt: skip
 def test_pixels_and_numbers_by_hand(law, fn, x, expected):
@@ -224,9 +224,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, monkeypatch):
     save_as_on_a_missing_gpu(monkeypatch)
     file, whole, stopped, resumed = str(tmp_path / "run.pt"), a_run(), a_run(), a_run(seed=4, lr=0.7)
     go_on(whole, 9)
-    go_on(stopped, 4, on_step=lambda report: save_checkpoint(file, step=report.step + 1, **stopped))
+    go_on(stopped, 4, on_step=lambda report: save_checkpoint(path=file, step=report.step + 1, **stopped))
     torch.load(file, weights_only=True, map_location="cpu")
-    assert (step := load_checkpoint(file, **resumed)) == 4, f"the number of the next step comes back: {step}"
+    assert (step := load_checkpoint(path=file, **resumed)) == 4, f"the number of the next step comes back: {step}"
     go_on(resumed, 9, first_step=step)
     for part, got, expected in zip(STATE, state_of(**resumed), state_of(**whole), strict=True):
         expect_equal(got, expected, f"to the bit: {part}")

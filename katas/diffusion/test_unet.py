@@ -66,9 +66,9 @@ def test_attention_is_its_formula(heads, scale):
 def test_untrained_blocks_change_nothing():
     x, embedding = normal(2, 8, 5, 7), normal(2, 6, seed=1)
     expect_close(fresh(ResBlock, 8, 8, 6)(x, embedding), x, "with equal channels a block starts as the identity")
-    wider = fresh(ResBlock, 8, 16, 6)
+    wider = fresh(ResBlock, in_channels=8, out_channels=16, embedding_channels=6)
     expect_close(wider(x, embedding), wider.shortcut(x), "with other channels it starts as its 1 x 1 convolution")
-    expect_close(fresh(SelfAttention2d, 8)(x), x, "attention starts as the identity")
+    expect_close(fresh(SelfAttention2d, channels=8)(x), x, "attention starts as the identity")
 
 
 # --- the network, block by block --------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def layout(channels, blocks, attention_levels, size):
 ])  # fmt: skip
 def test_blocks_channels_and_sizes_in_order(channels, blocks, attention_levels):
     options = {} if channels == (32, 64) else dict(channels=channels, blocks=blocks, attention_levels=attention_levels)
-    net = fresh(UNet, 4, **options)
+    net = fresh(UNet, in_channels=4, **options)
     seen = visits(net, BLOCKS, normal(2, 4, 13, 6), T[:2])
     got, expected = [(v.kind, *v.leaving.shape[1:]) for v in seen], layout(channels, blocks, attention_levels, (13, 6))
     assert got == expected, f"(block, channels, height, width)\n  got       {got}\n  expected  {expected}"
@@ -127,7 +127,7 @@ def test_the_end_is_norm_silu_and_conv_out():
     end, last = visits(net, (nn.GroupNorm,), X, T, LABELS)[-1], visits(net, BLOCKS, X, T, LABELS)[-1]
     expect_equal(end.entering, last.leaving, "a GroupNorm follows the last block")
     expected = F.conv2d(F.silu(end.leaving), net.conv_out.weight, net.conv_out.bias, padding=1)
-    expect_close(net(X, T, LABELS).detach(), expected.detach(), "conv_out(silu(norm(h)))")
+    expect_close(net(X, T, labels=LABELS).detach(), expected.detach(), "conv_out(silu(norm(h)))")
     expect_equal(unet(fresh)(X, T), torch.zeros_like(X), "an untrained network predicts 0: conv_out starts at 0")
 
 

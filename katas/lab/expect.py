@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 
-def expect_close(got, expected, law: str, **tolerances) -> None:
-    """`torch.testing.assert_close`, with the law that broke, what came out and what was expected."""
+def expect_close(got, expected, law: str, *, dtype: torch.dtype = torch.float64, **tolerances) -> None:
+    """`torch.testing.assert_close`, with the law that broke, what came out and what was expected.
+
+    Where plain numbers are expected, a floating tensor must have `dtype`: worked examples are in float64.
+    """
     __tracebackhide__ = True
-    for where, got_leaf, expected_leaf in _pairs(got, expected, law):
+    for where, got_leaf, expected_leaf in _pairs(got, expected, law, dtype):
         if got_leaf.is_floating_point() and (got_leaf.isnan() & ~expected_leaf.isnan()).any():
             _broken(law + where, got_leaf, expected_leaf, "NaN came out where a number was expected")
         try:
@@ -23,26 +26,29 @@ def expect_close(got, expected, law: str, **tolerances) -> None:
             _broken(law + where, got_leaf, expected_leaf, _difference(got_leaf, expected_leaf, str(error)))
 
 
-def expect_equal(got, expected, law: str) -> None:
+def expect_equal(got, expected, law: str, *, dtype: torch.dtype = torch.float64) -> None:
     """The same without any tolerance: for indices, labels and masks."""
     __tracebackhide__ = True
-    expect_close(got, expected, law, rtol=0, atol=0)
+    expect_close(got, expected, law, dtype=dtype, rtol=0, atol=0)
 
 
-def _pairs(got, expected, law: str, where: str = "") -> list[tuple[str, Tensor, Tensor]]:
+def _pairs(got, expected, law: str, dtype: torch.dtype, where: str = "") -> list[tuple[str, Tensor, Tensor]]:
     """(where in the result, got, expected) for every tensor or number of the result."""
     __tracebackhide__ = True
     if isinstance(got, Tensor):
         if not isinstance(expected, Tensor):
-            expected = torch.as_tensor(expected, dtype=got.dtype).reshape(_shape_of(expected, got))
+            wanted = dtype if got.is_floating_point() else got.dtype
+            expected = torch.as_tensor(expected, dtype=wanted).reshape(_shape_of(expected, got))
         if got.shape != expected.shape:
             _broken(law, got, expected, f"shape {tuple(got.shape)} came out, not {tuple(expected.shape)}")
         if got.dtype != expected.dtype:
             _broken(law, got, expected, f"dtype {got.dtype} came out, not {expected.dtype}")
-        return [(where, got.detach(), expected.detach().to(got.device))]
+        if got.device != expected.device:
+            _broken(law, got, expected, f"a tensor on the device {got.device} came out, not on {expected.device}")
+        return [(where, got.detach(), expected.detach())]
     if isinstance(got, bool | int | float | np.generic):
-        dtype = torch.float64 if isinstance(got, float | np.floating) else torch.tensor(got).dtype
-        return [(where, torch.tensor(got, dtype=dtype), torch.as_tensor(expected, dtype=dtype))]
+        kind = torch.float64 if isinstance(got, float | np.floating) else torch.tensor(got).dtype
+        return [(where, torch.tensor(got, dtype=kind), torch.as_tensor(expected, dtype=kind))]
     if not isinstance(got, list | tuple | dict):
         _broken(law, got, expected, f"a {type(got).__name__} came out")
     if isinstance(got, dict) and set(got) != set(expected):
@@ -51,8 +57,8 @@ def _pairs(got, expected, law: str, where: str = "") -> list[tuple[str, Tensor, 
         _broken(law, got, expected, f"{len(got)} came out, not {len(expected)}")
     keys = list(got) if isinstance(got, dict) else range(len(got))
     names = getattr(got, "_fields", keys)
-    found = [_pairs(got[key], expected[key], law, f"{where} [{name}]") for key, name in zip(keys, names, strict=True)]
-    return [pair for pairs in found for pair in pairs]
+    parts = [(got[key], expected[key], f"{where} [{name}]") for key, name in zip(keys, names, strict=True)]
+    return [pair for one, other, place in parts for pair in _pairs(one, other, law, dtype, place)]
 
 
 def _shape_of(numbers, got: Tensor) -> tuple[int, ...]:

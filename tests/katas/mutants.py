@@ -1,4 +1,4 @@
-"""Generic mutants: one small change at a time to the bodies and default values of a module's functions."""
+"""Generic mutants: one small change at a time to the bodies, default values and names of a module's functions."""
 
 import ast
 from collections import Counter
@@ -34,7 +34,24 @@ def generic_mutants(source: str) -> list[tuple[str, str]]:
                 undo()
                 seen[name] += 1
                 mutants.append((name if seen[name] == 1 else f"{name} ({seen[name]})", changed))
+        mutants += [(f"{qualname}: {name} → {name}_", changed) for name, changed in renamed_arguments(function, tree)]
     return mutants
+
+
+def renamed_arguments(function: ast.FunctionDef, tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Every argument of a public function under another name: it may be given by keyword."""
+    given = [*function.args.args, *function.args.kwonlyargs]
+    public = function.name == "__init__" or not function.name.startswith("_")
+    for argument in [argument for argument in given if public and argument.arg != "self"]:
+        name = argument.arg
+        uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name]
+        argument.arg = f"{name}_"
+        for node in uses:
+            node.id = argument.arg
+        yield name, ast.unparse(tree)
+        argument.arg = name
+        for node in uses:
+            node.id = name
 
 
 def functions_of(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:

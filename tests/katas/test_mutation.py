@@ -33,6 +33,8 @@ def test_generic_mutants_change_one_thing_each_outside_docstrings_annotations_an
         "clip: max(-x, 2 * low, key=abs) → max(+x, 2 * low, key=abs)",
         "clip: 2 * low → 2 / low",
         "clip: 2 * low → 3 * low",
+        "clip: x → x_",
+        "clip: low → low_",
     }
     for _, changed in generic_mutants(SOURCE):
         compile(changed, "mutant", "exec")
