@@ -6,6 +6,7 @@ For authors: `new`, `stub`, `drift`, `figures`.
 import argparse
 import difflib
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -89,10 +90,12 @@ def progress() -> int:
 def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
     """A mark, a few words and the next step of one kata: from its file, and from the last run of its spec."""
     file, spec = catalog.kata_file(topic, kata), catalog.spec_of(topic, kata)
+    if not catalog.solution_file(topic, kata).is_file() and not file.is_file():
+        return " ", "to come", None
     if not file.is_file():
-        return " ", "to come" if not catalog.solution_file(topic, kata).is_file() else "the file is missing", None
-    source = file.read_text()
+        return "✘", "the file is missing", f"python -m katas reset {topic}/{kata}"
     try:
+        source = stubs.source_of(file)
         unwritten, public = stubs.unwritten(source), stubs.public_functions(source)
     except SyntaxError as error:
         return "✘", f"does not parse (line {error.lineno})", f"mend {file.relative_to(ROOT)}:{error.lineno}"
@@ -114,9 +117,23 @@ def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
 
 def diff(topic: str, kata: str) -> int:
     mine, solution = catalog.kata_file(topic, kata), catalog.solution_file(topic, kata)
-    names = [catalog.shown(mine) if mine.is_file() else os.devnull, catalog.shown(solution)]
-    colour = "always" if sys.stdout.isatty() else "never"
-    command = ["git", "--no-pager", "diff", "--no-index", "--no-prefix", f"--color={colour}", "-U2", "--", *names]
+    if not mine.is_file():
+        print(f"{catalog.shown(mine)} is missing. `python -m katas reset {topic}/{kata}` makes it again")
+        return 1
+    names = [catalog.shown(mine), catalog.shown(solution)]
+    colour = "always" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "never"
+    command = [
+        "git",
+        "--no-pager",
+        "diff",
+        "--no-index",
+        "--no-prefix",
+        f"--color={colour}",
+        "-U2",
+        "--text",
+        "--",
+        *names,
+    ]
     try:
         done = subprocess.run(command, cwd=ROOT)
     except FileNotFoundError:
@@ -129,16 +146,45 @@ def reset(topic: str, kata: str, *, yes: bool) -> int:
     file = catalog.kata_file(topic, kata)
     stub = stubs.make_stub(catalog.solution_file(topic, kata).read_text())
     shown = file.relative_to(ROOT)
-    if file.is_file() and file.read_text() == stub:
+    if file.is_file() and file.read_bytes() == stub.encode():
         print(f"{shown} is the stub already")
         return 0
+    if problem := why_not_written(file):
+        print(f"{shown} {problem}. Nothing changed.")
+        return 1
     if not yes and not confirmed(f"Replace {shown} by its stub?"):
         print("Nothing changed.")
         return 1
-    keep_uncommitted(topic, kata)
-    file.write_text(stub)
+    try:
+        keep_uncommitted(topic, kata)
+        write(file, stub)
+    except OSError as error:
+        print(f"{shown} cannot be replaced: {error}. Nothing changed.")
+        return 1
     print(f"{shown} is the stub again. Run: pytest {catalog.spec_of(topic, kata)}")
     return 0
+
+
+def why_not_written(file: Path) -> str | None:
+    """Why a file should not be, or cannot be, written over."""
+    if file.is_dir():
+        return "is a folder"
+    if file.is_symlink() and not file.exists():
+        return f"is a link to {file.readlink()}, which does not exist"
+    if file.exists() and not file.stat().st_mode & stat.S_IWUSR:
+        return "is read-only"
+    return None
+
+
+def write(file: Path, text: str) -> None:
+    """In one step: if the disk is full, the old file is still there."""
+    file = file.resolve()  # a link stays one
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    try:
+        unfinished.write_text(text)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def keep_uncommitted(topic: str, kata: str) -> None:
@@ -176,15 +222,19 @@ def is_committed(file: Path) -> bool:
 
 def stub(topic: str, kata: str) -> int:
     file = catalog.kata_file(topic, kata)
-    if file.is_file() and is_work(file.read_text()):
+    if problem := why_not_written(file):
+        print(f"{catalog.shown(file)} {problem}. Nothing changed.")
+        return 1
+    if file.is_file() and is_work(file):
         keep_uncommitted(topic, kata)
-    file.write_text(stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
+    write(file, stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
     return 0
 
 
-def is_work(source: str) -> bool:
+def is_work(file: Path) -> bool:
     """Whether anything of it is written: it is no stub, be it that of an older solution."""
     try:
+        source = stubs.source_of(file)
         public = stubs.public_functions(source)
         return not public or len(stubs.unwritten(source)) < len(public)
     except SyntaxError:
@@ -230,5 +280,19 @@ def drift() -> int:
     return 1 if names else 0
 
 
+def main_of_the_terminal() -> int:
+    """A terminal that knows fewer letters, a reader that has seen enough, a full disk: no traceback for those."""
+    sys.stdout.reconfigure(errors="replace")
+    try:
+        code = main()
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"python -m katas: {error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of_the_terminal())

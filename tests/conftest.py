@@ -152,7 +152,8 @@ class Toy:
     def lab(self, *args, answer: str | None = None) -> subprocess.CompletedProcess:
         given = {"input": answer} if answer is not None else {"stdin": subprocess.DEVNULL}
         command = [sys.executable, "-m", "katas", *args]
-        return subprocess.run(command, cwd=self.path, capture_output=True, text=True, timeout=60, **given)
+        told = {"capture_output": True, "text": True, "errors": "replace", "timeout": 60}
+        return subprocess.run(command, cwd=self.path, **told, **given)
 
 
 @pytest.fixture

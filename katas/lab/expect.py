@@ -81,7 +81,8 @@ def _broken(law: str, got, expected, difference: str):
 def show(value, limit: int = 240) -> str:
     """A value in few characters: numbers rounded, shape and dtype told where it is a tensor of any size."""
     if isinstance(value, Tensor):
-        text = " ".join(repr(_rounded(value.detach().tolist())).split())
+        numbers = "…" if value.is_meta else _rounded(value.detach().tolist())
+        text = " ".join(repr(numbers).split())
         kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape) if value.dim() else ''}".strip()
         text = text if len(text) <= limit else text[:limit] + " …"
         return f"{text}   {kind}"

@@ -220,10 +220,7 @@ def gradients_are_right(fn: Callable, *args, **kwargs) -> None:
     results = outputs(*leaves)
     for index, result in enumerate(results):  # gradcheck passes over an output that has no gradient
         if not result.requires_grad:
-            which = f" to output {index}" if len(results) > 1 else ""
-            raise AssertionError(
-                f"no gradient flows through {_name(fn)}{which}: was it detached, or computed on numbers?"
-            )
+            raise AssertionError(_no_gradient(fn, result, f" to output {index}" if len(results) > 1 else ""))
     if not results:
         raise AssertionError(f"{_name(fn)} returns no floating tensor")
     try:
@@ -236,9 +233,10 @@ def gradients_are_finite(fn: Callable, *args, **kwargs) -> None:
     """The sum of the outputs has a finite gradient with respect to every floating tensor among `args`."""
     __tracebackhide__ = True
     leaves = [leaf.detach().clone().requires_grad_() if _floating(leaf) else leaf for leaf in args]
-    total = sum(leaf.sum() for leaf in _tensors(fn(*leaves, **kwargs)) if leaf.is_floating_point())
+    results = [leaf for leaf in _tensors(fn(*leaves, **kwargs)) if leaf.is_floating_point()]
+    total = sum(leaf.sum() for leaf in results)
     if not isinstance(total, Tensor) or not total.requires_grad:
-        raise AssertionError(f"no gradient flows through {_name(fn)}: was it detached, or computed on numbers?")
+        raise AssertionError(_no_gradient(fn, results[0] if results else total))
     inputs = [leaf for leaf in leaves if _floating(leaf)]
     gradients = torch.autograd.grad(total, inputs, allow_unused=True)
     for leaf, gradient in zip(inputs, gradients, strict=True):
@@ -247,6 +245,13 @@ def gradients_are_finite(fn: Callable, *args, **kwargs) -> None:
                 f"the gradient of {_name(fn)} is not finite\n  input     {show(leaf)}\n  gradient  {show(gradient)}\n"
                 "  masking a bad value afterwards is too late: 0 × inf is NaN in the backward pass; guard it before"
             )
+
+
+def _no_gradient(fn: Callable, result, where: str = "") -> str:
+    return (
+        f"no gradient flows through {_name(fn)}{where}: a constant, detached, or computed on Python numbers?\n"
+        f"  it returned  {show(result)}"
+    )
 
 
 # --- plumbing -------------------------------------------------------------------------------------------------------

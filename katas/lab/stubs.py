@@ -1,6 +1,8 @@
 """Stubs from solutions: signatures, docstrings, constants and imports stay; bodies and private helpers go."""
 
 import ast
+import importlib.util
+from pathlib import Path
 
 from katas.lab.catalog import all_katas, kata_file, solution_file
 
@@ -59,6 +61,19 @@ def _tidy(lines: list[str]) -> str:
     return "\n".join(text).rstrip() + "\n"
 
 
+def source_of(file: Path | str) -> str:
+    """The text of a Python file as Python reads it (a BOM is fine); a SyntaxError says why there is none."""
+    data = Path(file).read_bytes()
+    if b"\0" in data:
+        place = str(file), data[: data.index(b"\0")].count(b"\n") + 1, 0, ""
+        raise SyntaxError("it holds null bytes, and so is no text", place)
+    try:
+        return importlib.util.decode_source(data)
+    except UnicodeDecodeError as error:
+        place = str(file), data[: error.start].count(b"\n") + 1, 0, ""
+        raise SyntaxError(f"the byte {data[error.start]:#x} is not UTF-8: save the file as UTF-8", place) from None
+
+
 def unwritten(source: str) -> list[tuple[str, int]]:
     """(name, line) of every function whose body, apart from its docstring, is only `raise NotImplementedError`."""
     found = []
@@ -97,5 +112,5 @@ def drifted() -> list[str]:
         f"{topic}/{kata}"
         for topic, kata in all_katas()
         if not kata_file(topic, kata).is_file()
-        or kata_file(topic, kata).read_text() != make_stub(solution_file(topic, kata).read_text())
+        or kata_file(topic, kata).read_bytes() != make_stub(solution_file(topic, kata).read_text()).encode()
     ]

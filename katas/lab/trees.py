@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from katas.lab import catalog
+from katas.lab import catalog, stubs
 
 # Module name → source that is run in place of the file's: how mistakes are tried without writing them to the disk.
 replaced_sources: dict[str, str] = {}
@@ -50,6 +50,7 @@ class KataLoader(importlib.machinery.SourceFileLoader):
         self.finder = finder
 
     def get_code(self, fullname):
+        stubs.source_of(self.path)  # tells more of a file that is no text
         source = replaced_sources.get(fullname)
         return super().get_code(fullname) if source is None else compile(source, self.path, "exec", dont_inherit=True)
 
@@ -75,6 +76,15 @@ def uninstall() -> None:
 
 def installed() -> KataFinder | None:
     return next((finder for finder in sys.meta_path if isinstance(finder, KataFinder)), None)
+
+
+def is_kata_file(file: str) -> bool:
+    """Whether it is a kata of one of the trees that are installed."""
+    finder = installed()
+    return _is_kata_file(file, tuple(finder.trees if finder else ()))
+
+
+_is_kata_file = functools.cache(catalog.is_kata_file)
 
 
 def forget_katas() -> None:
@@ -130,10 +140,14 @@ def _is_own_function(value, module: types.ModuleType) -> bool:
 
 def _checked(function: types.FunctionType):
     from beartype import BeartypeConf, beartype
+    from beartype.roar import BeartypeDecorHintException
     from jaxtyping import jaxtyped
 
     # the numeric tower: as everywhere in Python, a `float` may be an int
-    checked = jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
+    try:
+        checked = jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))(function)
+    except BeartypeDecorHintException:  # such as `-> Self`, or `-> torch.tensor`, which is no type
+        return function
 
     @functools.wraps(function)
     def call(*args, **kwargs):

@@ -1,6 +1,7 @@
 """`python -m katas`: progress, diff, reset, new, stub and drift; and the stub tool itself."""
 
 import os
+import pty
 import subprocess
 import sys
 
@@ -192,6 +193,58 @@ def test_reset_keeps_uncommitted_work_and_says_where(toy):
     [kept] = (toy.path / "runs/reset").iterdir()
     assert kept.read_text() == "mine = 1\n"
     assert "raise NotImplementedError" in (toy.path / "katas/toy/first.py").read_text()
+
+
+def test_what_cannot_be_written_over_is_told_and_left(toy):
+    file = toy.path / "katas/toy/first.py"
+    file.write_text("mine = 1\n")
+    file.chmod(0o444)
+    for command in (["reset", "--yes"], ["stub"]):
+        result = toy.lab(*command, "toy/first")
+        assert result.returncode == 1 and "katas/toy/first.py is read-only. Nothing changed." in result.stdout
+    assert file.read_text() == "mine = 1\n" and not (toy.path / "runs").exists()
+    file.unlink()
+    file.symlink_to("nowhere.py")
+    assert "is a link to nowhere.py, which does not exist" in toy.lab("reset", "--yes", "toy/first").stdout
+    file.unlink()
+    file.mkdir()
+    assert "is a folder. Nothing changed." in toy.lab("reset", "--yes", "toy/first").stdout
+    file.rmdir()
+    assert "✘ first              the file is missing" in toy.lab().stdout
+    assert "`python -m katas reset toy/first` makes it again" in toy.lab("diff", "toy/first").stdout
+    assert toy.lab("reset", "--yes", "toy/first").returncode == 0 and file.is_file()
+
+
+def test_a_kata_that_is_no_text_is_told_by_every_command(toy):
+    file = toy.path / "katas/toy/first.py"
+    for bad in (b"# gr\xfc\n", b"# gr\0\n"):
+        file.write_bytes(b"a = 1\n" + bad)
+        assert "does not parse (line 2)" in (shown := toy.lab()).stdout and "mend katas/toy/first.py:2" in shown.stdout
+        assert "a = 1" in toy.lab("diff", "toy/first").stdout
+        assert toy.lab("drift").returncode == 1
+        assert "Nothing changed" in toy.lab("reset", "toy/first", answer="n\n").stdout
+    assert toy.lab("reset", "--yes", "toy/first").returncode == 0
+
+
+def test_the_terminal_may_be_narrow_minded_closed_or_full(toy):
+    command = f"{sys.executable} -m katas"
+    for line, told in (
+        (f"PYTHONIOENCODING=ascii {command}", "? first"),
+        (f"{command} | head -1", "toy"),
+        (f"{command} > /dev/full", "No space left on device"),
+    ):
+        result = subprocess.run(["bash", "-c", line], cwd=toy.path, capture_output=True, text=True, timeout=60)
+        assert told in result.stdout + result.stderr and "Traceback" not in result.stderr, line
+
+
+def test_no_color_is_honoured(toy):
+    for chosen, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "katas", "diff", "toy/first"]
+        subprocess.run(command, cwd=toy.path, stdout=theirs, env={**os.environ, **chosen}, timeout=60)
+        os.close(theirs)
+        assert (b"\x1b[" in os.read(ours, 4096)) == coloured, chosen
+        os.close(ours)
 
 
 def test_reset_of_committed_work_needs_no_copy(toy):

@@ -33,6 +33,8 @@ CALLS = {  # what double() does: what is told
     "import torch; torch.set_default_device('meta'); return 2 * x": "the default device of torch is meta",
     "import torch; torch.set_grad_enabled(False); return 2 * x": "the gradient mode of torch is False",
     "import math; math.sqrt = abs; return 2 * x": "math.sqrt is something else",
+    "import torch; torch.manual_seed(0); return 2 * x": "generator of torch starts anew: torch.manual_seed at katas",
+    "import numpy; numpy.random.seed(0); return 2 * x": "generator of numpy starts anew: numpy.random.seed at katas",
     "raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})": "Odd: (its own message fails: ZeroDivision",
 }
 IMPORTS = {
@@ -46,8 +48,17 @@ IMPORTS = {
     "held = []\nwhile True: held.append(bytes(10**8))": "asked for more than 4 GiB",
     "import torch; torch.set_default_dtype(torch.float64)": "default dtype of torch is torch.float64",
     "import math; math.sqrt = abs": "math.sqrt is something else",
+    "import random; random.seed(0)": "the global random generator of random starts anew: random.seed at katas/toy/kata",
 }
-RIGHT = "def double(x):\n    import math\n    assert math.sqrt(9.0) == 3\n    return 2 * x\n"
+RIGHT = """import math, torch
+
+
+def double(x):
+    assert math.sqrt(9.0) == 3
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+    return 2 * x
+"""
 SPEC = """import torch
 
 from katas.toy.KATA import double

@@ -110,7 +110,7 @@ def test_the_device_law_is_the_same_where_there_is_a_gpu(monkeypatch):
 
 def test_a_failed_comparison_shows_the_law_and_both_sides():
     with pytest.raises(AssertionError) as failure:
-        expect_close(torch.tensor([1.0, 2.0]), [1.0, 2.5], "the law")
+        expect_close(torch.tensor([1.0, 2.0]), [1.0, 2.5], "the law", dtype=torch.float32)
     text = str(failure.value)
     assert text.startswith("the law\n  got       [1.0, 2.0]   float32 (2,)\n  expected  [1.0, 2.5]")
     assert "0.5 at index (1,)" in text
@@ -119,7 +119,9 @@ def test_a_failed_comparison_shows_the_law_and_both_sides():
 @pytest.mark.parametrize(
     "got, expected, told",
     [
-        (torch.tensor([1.0, float("nan")]), [1.0, 2.0], "NaN came out"),
+        (torch.tensor([1.0, float("nan")]).double(), [1.0, 2.0], "NaN came out"),
+        (torch.zeros(2), [0.0, 0.0], "dtype torch.float32 came out, not torch.float64"),
+        (torch.zeros(2, device="meta"), torch.zeros(2), "on the device meta came out, not on cpu"),
         (torch.zeros(2, 3), torch.zeros(3, 2), r"shape \(2, 3\) came out, not \(3, 2\)"),
         (torch.zeros(2), torch.zeros(2).double(), "dtype torch.float32 came out"),
         (torch.zeros(1), torch.zeros(()), r"shape \(1,\) came out"),
@@ -135,11 +137,11 @@ def test_what_differs_is_said_in_words(got, expected, told):
 
 def test_equal_things_are_equal():
     expect_equal(torch.tensor([[1, 2]]), [[1, 2]], "indices")
-    expect_equal(torch.empty(0, 4), [], "an empty tensor of any shape is written []")
+    expect_equal(torch.empty(0, 4).double(), [], "an empty tensor of any shape is written []")
     expect_close([torch.ones(2), 3.0], [torch.ones(2), 3.0], "lists")
-    expect_close(torch.tensor([float("nan")]), [float("nan")], "NaN where NaN is expected")
+    expect_close(torch.tensor([float("nan")]).double(), [float("nan")], "NaN where NaN is expected")
     with pytest.raises(AssertionError):
-        expect_equal(torch.tensor([1.0 + 1e-6]), [1.0], "exact")
+        expect_equal(torch.tensor([1.0 + 1e-6]), [1.0], "exact", dtype=torch.float32)
 
 
 class _WrongGradient(torch.autograd.Function):

@@ -1,5 +1,7 @@
 """What a learner sees for every state that a kata can be in. Each test runs pytest in a small repository."""
 
+import errno
+import fcntl
 import os
 import pty
 import re
@@ -8,10 +10,14 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
+import torch
 
+from katas.lab.checks.recorder import save
 from katas.lab.plugin.doctor import unsupported_card
+from tests.conftest import FIRST
 
 WRONG_ADD = """def add(x: float, y: float) -> float:
     return x - y
@@ -238,9 +244,15 @@ def test_a_whole_spec_by_its_node_ids_is_green(toy):
     [
         (["katas/toy", "--impl", "solutoins"], "*--impl solutoins: there is no such tree here*"),
         (["katas/other", "--impl", "solutions"], "*no tree of these has the topic `other`*"),
+        (["katas/toy", "--impl", "katas/toy"], "*--impl katas/toy: there is no such tree here*"),
+        (["katas/toy", "--impl", ":"], "*--impl ':' names no tree*"),
+        (["katas/toy", "--impl", ""], "*--impl '' names no tree*"),
+        (["katas/toy/first.py"], "*katas/toy/first.py is a kata. Its spec is katas/toy/test_first.py"),
+        (["katas/tyo"], "*katas/tyo does not exist. Did you mean katas/toy?"),
+        (["katas/toy/test_frist.py::test_adding"], "*does not exist. Did you mean katas/toy/test_first.py?"),
     ],
 )
-def test_a_tree_or_topic_that_does_not_exist_is_refused(toy, arguments, told):
+def test_what_does_not_exist_is_refused_and_what_was_meant_is_told(toy, arguments, told):
     toy.write("katas/other/__init__.py", 'KATAS = ("third",)\n')
     result = toy.pytest(*arguments)
     assert result.ret == 4
@@ -272,6 +284,14 @@ def test_it_works_from_a_folder_inside_the_repository(toy, monkeypatch):
     assert result.ret == 0
     result.stdout.fnmatch_lines([" ✔ first*3 passed"])
     assert not (toy.path / "katas" / "toy" / ".hypothesis").exists()
+
+
+def test_it_works_with_the_root_of_an_editor_a_folder_up(toy):
+    broken = FIRST.replace("x + y", "x - y")
+    toy.kata("first", broken)
+    result = toy.pytest("katas/toy/test_first.py", f"--rootdir={toy.path.parent}")
+    result.stdout.fnmatch_lines(["✘ adding two and three", " ✘ first*1 passed*2 failed"])
+    assert "Traceback" not in text_of(result)
 
 
 def test_specs_run_in_the_order_of_the_ladder(toy):
@@ -344,6 +364,60 @@ def test_a_python_without_the_packages_is_refused_and_says_what_to_do(toy):
     result.stderr.fnmatch_lines([told, "*source .venv/bin/activate"])
 
 
+def test_an_annotation_that_cannot_be_checked_is_not_checked(toy):
+    kata = FIRST.replace('"""Adding."""', "from typing import Self\n\nimport torch")
+    for old, new in (("x, factor)", "x: any, factor: [int]) -> Self"), ("def add(x: float", "def add(x: torch.tensor")):
+        kata = kata.replace(old, new)
+    toy.kata("first", kata)
+    result = toy.pytest("katas/toy/test_first.py")
+    assert result.ret == 0, text_of(result)
+
+
+def test_a_kata_that_is_no_text_is_named_with_the_line(toy):
+    file = toy.path / "katas/toy/first.py"
+    file.write_bytes(b"\xef\xbb\xbf" + FIRST.encode())  # a BOM
+    assert toy.pytest("katas/toy/test_first.py").ret == 0
+    for bad, told in ((b"# gr\xfc\n", "the byte 0xfc is not UTF-8"), (b"# gr\0\n", "it holds null bytes")):
+        file.write_bytes(FIRST.encode() + bad)
+        toy.pytest("katas/toy/test_first.py").stdout.fnmatch_lines([f"katas/toy/first.py:16 does not parse: {told}*"])
+    file.unlink()
+    missing = "katas/toy/first.py is missing: `python -m katas reset toy/first` makes it again"
+    toy.pytest("katas/toy/test_first.py").stdout.fnmatch_lines([missing])
+
+
+def test_the_line_to_paste_is_quoted_and_keeps_the_device(toy):
+    law = "@pytest.mark.parametrize('n', ['a b'])\ndef test_adding(n):\n    assert False\n"
+    toy.write("katas/toy/test_first.py", f"import pytest\n\nimport katas.toy.first\n\n\n{law}")
+    result = toy.pytest("katas/toy/test_first.py", "--device", "cpu")
+    result.stdout.fnmatch_lines(["      pytest 'katas/toy/test_first.py::test_adding[[]a b]' --device cpu"])
+
+
+def test_two_runs_of_a_check_do_not_mix_their_rows(toy):
+    folder = toy.path / "runs/toy/a_long_training"
+    folder.mkdir(parents=True)
+    other_run = os.open(folder, os.O_RDONLY)
+    fcntl.flock(other_run, fcntl.LOCK_EX)
+    result = toy.pytest("katas/toy", "-m", "gpu", "--device", "cpu")
+    assert result.ret == 1 and not list(folder.iterdir())
+    result.stdout.fnmatch_lines(["  another run of this check is under way, and writes into runs/toy/a_long_training/"])
+    os.close(other_run)
+    assert toy.pytest("katas/toy", "-m", "gpu", "--device", "cpu").ret == 0
+
+
+def test_a_full_disk_leaves_the_last_saved_file(tmp_path, monkeypatch):
+    file, write = tmp_path / "model.pt", Path.write_bytes
+    save({"weight": torch.ones(2)}, file)
+
+    def until_full(path, data):
+        write(path, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    with pytest.raises(OSError, match="No space left on device"):
+        save({"weight": torch.zeros(2)}, file)
+    assert torch.load(file)["weight"].sum() == 2 and list(tmp_path.iterdir()) == [file]
+
+
 def test_an_interrupted_check_keeps_its_metrics(toy):
     source = (toy.path / "katas/toy/test_full_training.py").read_text()
     toy.write(
@@ -361,6 +435,7 @@ def test_an_interrupted_check_keeps_its_metrics(toy):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 2 and "KeyboardInterrupt" in output
+    assert "pictures and metrics: runs/toy/a_long_training/\n" in output and "1 interrupted" in output, output
     assert metrics.read_text().splitlines() == ["step,loss", "0,1.0"]
 
 

@@ -1,6 +1,7 @@
 """What a check keeps as it goes: rows of metrics on the disk, and the loss as a mean over some steps."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -23,12 +24,16 @@ class Metrics:
 
 
 def save(state: object, file: Path) -> None:
-    """`torch.save`, in one step: a run that is killed meanwhile still has the last file."""
+    """`torch.save`, in one step: a run that is killed meanwhile, or finds the disk full, still has the last file."""
     import torch
 
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    torch.save(state, unfinished)
-    os.replace(unfinished, file)
+    saved, unfinished = io.BytesIO(), file.with_name(f"{file.name}.unfinished")
+    torch.save(state, saved)  # not into the file: it would say "unexpected pos 267008 vs 266904" of a full disk
+    try:
+        unfinished.write_bytes(saved.getbuffer())
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 class LossRecorder:

@@ -1,5 +1,7 @@
 """What a check that trains is handed: the device, a data folder, a folder for its results, a budget, a progress bar."""
 
+import contextlib
+import fcntl
 import os
 import re
 import sys
@@ -14,6 +16,7 @@ from katas.lab.checks.recorder import Metrics
 from katas.lab.plugin import doctor, messages
 
 _screen = pytest.StashKey[TextIO | None]()
+in_use = pytest.StashKey[Path | None]()  # the folder of the check that runs now
 
 
 def pytest_configure(config):
@@ -76,9 +79,25 @@ def run_dir(request) -> Iterator[Path]:
     check = re.sub(r"\W+", "_", request.node.name.removeprefix("test_")).strip("_")
     folder = catalog.ROOT / "runs" / topic / check
     folder.mkdir(parents=True, exist_ok=True)
-    yield folder
+    with _alone_in(folder):
+        request.config.stash[in_use] = folder
+        yield folder
+        request.config.stash[in_use] = None
     if any(folder.iterdir()):  # a check that is skipped leaves nothing
         request.node.user_properties.append(("artefacts", catalog.shown(folder) + "/"))
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Two runs of a check at once would mix their rows."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        pytest.fail(f"another run of this check is under way, and writes into {catalog.shown(folder)}/", pytrace=False)
+    finally:
+        os.close(handle)
 
 
 @pytest.fixture

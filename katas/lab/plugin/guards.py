@@ -19,6 +19,7 @@ import pytest
 from katas.lab import catalog, forks, trees
 from katas.lab.catalog import kata_of_node
 from katas.lab.plugin.selection import is_on_request
+from katas.lab.plugin.world import World
 from katas.lab.trees import annotation_checks
 
 GIB = 1024**3
@@ -125,65 +126,9 @@ def output_limit():
     return _resource_limit(resource.RLIMIT_FSIZE, OUTPUT_LIMIT_MIB * 2**20)
 
 
-# --- what belongs to everybody ----------------------------------------------------------------------------------------
-
-SETTINGS = {  # of torch: how to ask, and how to put back
-    "default dtype": (lambda torch: torch.get_default_dtype(), lambda torch, was: torch.set_default_dtype(was)),
-    "default device": (lambda torch: torch.get_default_device(), lambda torch, was: torch.set_default_device(was)),
-    "gradient mode": (lambda torch: torch.is_grad_enabled(), lambda torch, was: torch.set_grad_enabled(was)),
-}
-SHARED = ("torch", "torch.Tensor", "torch.nn", "torch.nn.functional", "torch.nn.init", "numpy", "math", "random")
-
-
-class World:
-    """What all katas share: settings of torch, functions of the libraries, threads."""
-
-    def __init__(self, *, functions: bool = True):
-        torch, names = sys.modules.get("torch"), SHARED if functions else ()
-        self.settings = {name: ask(torch) for name, (ask, _) in SETTINGS.items()} if torch else {}
-        self.functions = {name: dict(vars(shared)) for name in names if (shared := _shared(name))}
-        self.threads = set(threading.enumerate())
-
-    def put_right(self) -> str | None:
-        """What is no longer as it was, in words. From then on it is again, but for threads."""
-        told, torch = [], sys.modules.get("torch")
-        for name, was in self.settings.items():
-            ask, put_back = SETTINGS[name]
-            if (now := ask(torch)) != was:
-                told.append(f"the {name} of torch is {now} from here on, no longer {was}")
-                put_back(torch, was)
-        for name, functions in self.functions.items():
-            now = vars(_shared(name))
-            if all(map(operator.is_, functions.values(), map(now.get, functions))):  # at the speed of C
-                continue
-            changed = [own for own, was in functions.items() if now.get(own) is not was]
-            for own in [own for own in changed if not _is_of_the_library(now.get(own), name, own)]:
-                told.append(f"{name}.{own} is something else from here on")
-                setattr(_shared(name), own, functions[own])
-        for thread in set(threading.enumerate()) - self.threads:
-            thread.join(0 if thread.daemon else 1)
-            if thread.is_alive() and not thread.daemon:
-                told.append(f"the thread {thread.name} has not ended")
-        return "changes what all katas share\n  " + "\n  ".join(told) if told else None
-
-
 def told_file(topic: str, kata: str) -> str:
     finder = trees.installed()
     return catalog.shown(finder and finder.file_of(topic, kata) or catalog.spec_of(topic, kata))
-
-
-def _is_of_the_library(value, name: str, own: str) -> bool:
-    """PyTorch replaces some of its own functions, when the first optimizer is made."""
-    code, library = getattr(value, "__code__", None), sys.modules[name.partition(".")[0]]
-    if code is None:
-        return getattr(value, "__name__", None) == own
-    home = getattr(library, "__file__", None)
-    return home is not None and Path(code.co_filename).is_relative_to(Path(home).parent)
-
-
-def _shared(name: str):
-    module = sys.modules.get(name.removesuffix(".Tensor"))
-    return module.Tensor if module and name.endswith(".Tensor") else module
 
 
 # --- around an import and a test --------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from katas.lab import catalog, forks
 from katas.lab.catalog import kata_of_node
 from katas.lab.plugin import guards, messages
 from katas.lab.plugin.selection import is_on_request
+from katas.lab.plugin.world import World
 
 _fork = pytest.StashKey["SpecFork | None"]()
 _seconds = pytest.StashKey[float]()
@@ -230,7 +231,7 @@ def _problem_of_import(collector, topic: str, kata: str) -> str | None:
     """In the fork: why the import fails, or what it changes for other katas."""
     guards.enter_fork()
     with guards.one_thread(), guards.import_limits():
-        world = guards.World()
+        world = World()
         try:
             if kata in catalog.CHECKS:
                 collector.collect()

@@ -1,5 +1,6 @@
 """What the end of a run says: how far each kata is, and what to do next, exactly."""
 
+import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from katas.lab import catalog, results, trees
 from katas.lab.catalog import kata_of_node, rank
-from katas.lab.plugin import messages
+from katas.lab.plugin import fixtures, messages
 
 
 def pytest_configure(config):
@@ -27,6 +28,7 @@ class Ladder:
         self.tests: dict[tuple[str, str], int] = {}  # how many the spec has, where this process has collected it
         self.ran: dict[tuple[str, str], set[str]] = defaultdict(set)
         self.artefacts: set[str] = set()
+        self.running: str | None = None
         self.told: list[str] = []  # what checks found out about time and speed
 
     def pytest_runtest_logreport(self, report):
@@ -66,6 +68,20 @@ class Ladder:
         if names and report.failed:
             self.counts[names]["failed"] += 1
             self.failures[names].append(report.nodeid)
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.running = nodeid
+
+    def pytest_runtest_logfinish(self):
+        self.running = None
+
+    def pytest_keyboard_interrupt(self):
+        """What is interrupted has no report, but perhaps metrics."""
+        if self.running and (names := kata_of_node(self.running)):
+            self.counts[names]["interrupted"] += 1
+        folder = self.config.stash.get(fixtures.in_use, None)
+        if folder and any(folder.iterdir()):
+            self.artefacts.add(catalog.shown(folder) + "/")
 
     def pytest_sessionfinish(self, session):
         """The cause is told first. The result of each whole spec is remembered, for `python -m katas`."""
@@ -116,7 +132,11 @@ class Ladder:
             mark, colour = "·", "yellow"
         elif not counts["passed"]:
             mark, colour = "-", "white"
-        shown = [f"{counts[kind]:3d} {kind}" for kind in ("passed", "failed", "todo", "skipped") if counts[kind]]
+        shown = [
+            f"{counts[kind]:3d} {kind}"
+            for kind in ("passed", "failed", "todo", "skipped", "interrupted")
+            if counts[kind]
+        ]
         writer.write(f" {mark} {catalog.CHECKS.get(kata, kata):<18}", **{colour: True})
         writer.write_line("  ".join(shown))
         for reason in dict.fromkeys(self.reasons[topic, kata]):
@@ -142,12 +162,12 @@ class Ladder:
                 shown = self.raised_in.get(first) or (catalog.shown(file) if file else None)
                 where = f"your code {shown}, " if shown else ""
                 writer.write_line(f"      {where}its spec {spec}")
-                writer.write_line(f"      {_again(finder, first)}")
+                writer.write_line(f"      {_again(self.config, first)}")
                 return
             if self.todos[names]:
                 todo = min(self.todos[names], key=lambda todo: (rank(topic, todo["kata"]), todo["line"]))
                 writer.write_line(f"next: write {todo['function']} in {todo['file']}:{todo['line']}")
-                writer.write_line(f"      {_again(finder, catalog.spec_of(topic, todo['kata']))}")
+                writer.write_line(f"      {_again(self.config, catalog.spec_of(topic, todo['kata']))}")
                 return
         passed = [
             names for names in self._all_in_order() if self.counts[names]["passed"] and names[1] not in catalog.CHECKS
@@ -155,7 +175,7 @@ class Ladder:
         partly = [names for names in passed if not self._is_whole(names) or self.counts[names]["skipped"]]
         if partly:
             writer.write_line("what ran holds. Now all of its spec:")
-            writer.write_line(f"      {_again(finder, catalog.spec_of(*partly[0]))}")
+            writer.write_line(f"      {_again(self.config, catalog.spec_of(*partly[0]))}")
         elif passed and not (finder and finder.trees):
             topic, kata = passed[-1]
             told = f"{kata} is green" if len(passed) == 1 else f"all {len(passed)} katas are green"
@@ -165,9 +185,12 @@ class Ladder:
         return [(topic, kata) for topic in catalog.topics() for kata in self._in_order(topic)]
 
 
-def _again(finder, what: str) -> str:
-    """The command that runs it again, as it can be pasted from the root of the repository."""
-    from_root = "" if Path.cwd() == catalog.ROOT else f"cd {catalog.ROOT} && "
-    impl = f" --impl {':'.join(finder.trees)}" if finder and finder.trees else ""
-    quoted = f"'{what}'" if "[" in what else what
-    return f"{from_root}pytest {quoted}{impl}"
+def _again(config, what: str) -> str:
+    """The command that runs it again, as it can be pasted from where the person is."""
+    words = ["pytest", what]
+    if (finder := trees.installed()) and finder.trees:
+        words += ["--impl", ":".join(finder.trees)]
+    if config.getoption("--device") != "auto":
+        words += ["--device", config.getoption("--device")]
+    from_root = "" if Path.cwd() == catalog.ROOT else f"cd {shlex.quote(str(catalog.ROOT))} && "
+    return from_root + shlex.join(words)

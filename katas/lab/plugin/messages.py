@@ -15,6 +15,7 @@ from katas.lab import catalog, forks, trees
 from katas.lab.catalog import kata_of_node
 from katas.lab.catalog import shown as shown_path
 from katas.lab.plugin import guards
+from katas.lab.trees import is_kata_file
 
 MOST_LINES = 30  # of any one failure message
 # Of pytest's explanation of an assertion: steps that say nothing of the values, tensors at full length, advice.
@@ -41,14 +42,6 @@ class Todo(NamedTuple):
     line: int
     function: str
     kata: str
-
-
-def is_kata_file(file: str) -> bool:
-    finder = trees.installed()
-    return _is_kata_file(file, tuple(finder.trees if finder else ()))
-
-
-_is_kata_file = functools.cache(catalog.is_kata_file)
 
 
 def places(error: BaseException, of=lambda file: True) -> list[Place]:
@@ -212,7 +205,11 @@ def import_problem(error: BaseException, spec: Path) -> str | None:
     cause = error.__cause__ or error
     if isinstance(cause, SyntaxError) and cause.filename and is_kata_file(cause.filename):
         text = (cause.text or "").rstrip()
-        return f"{shown_path(cause.filename)}:{cause.lineno} does not parse: {cause.msg}\n      {text.strip()}"
+        return f"{shown_path(cause.filename)}:{cause.lineno} does not parse: {cause.msg}\n      {text.strip()}".rstrip()
+    names = catalog.kata_of_module(cause.name or "") if isinstance(cause, ModuleNotFoundError) else None
+    if names in catalog.all_katas():
+        kata = "/".join(names)
+        return f"{shown_path(catalog.kata_file(*names))} is missing: `python -m katas reset {kata}` makes it again"
     missing = re.match(r"cannot import name '(\w+)' from '(katas\.[\w.]+)' \((.*)\)", str(cause))
     if isinstance(cause, ImportError) and missing and is_kata_file(missing.group(3)):
         name, _, file = missing.groups()

@@ -1,5 +1,6 @@
 """Which implementation runs, and which tests, in which order and under which hypothesis profile."""
 
+import difflib
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from katas.lab import catalog, trees
 from katas.lab.plugin import doctor
 
+KNOWN_TREES = "Trees: katas, solutions, tests/katas/alternatives"
 ON_REQUEST = ("gpu", "benchmark")  # marks of tests that run only when they are asked for
 
 
@@ -36,9 +38,12 @@ def pytest_configure(config):
     doctor.refuse_another_python()
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # a question that leaves CUDA alone, for the forks
     config.stash[_before] = os.environ.get("KATAS_IMPL")
-    chosen = config.getoption("--impl") or os.environ.get("KATAS_IMPL") or ""
-    names = [name for name in chosen.split(":") if name]
+    chosen = config.getoption("--impl")
+    names = [name for name in (chosen or os.environ.get("KATAS_IMPL") or "").split(":") if name]
+    if chosen is not None and not names:
+        raise pytest.UsageError(f"--impl {chosen!r} names no tree. {KNOWN_TREES}")
     _refuse_unknown_trees(names, config)
+    _refuse_what_no_test_is(config)
     os.environ["KATAS_IMPL"] = ":".join(names)
     trees.install(names, check_annotations=True)
     config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
@@ -65,14 +70,29 @@ def pytest_unconfigure(config):
 
 def _refuse_unknown_trees(names: list[str], config) -> None:
     for name in names:
-        if not catalog.tree_folder(name).is_dir():
-            known = ["katas", "solutions", "tests/katas/alternatives"]
-            raise pytest.UsageError(f"--impl {name}: there is no such tree here. Trees: {', '.join(known)}")
+        if not any((catalog.tree_folder(name) / topic).is_dir() for topic in catalog.topics()):
+            raise pytest.UsageError(f"--impl {name}: there is no such tree here. {KNOWN_TREES}")
     if not names:
         return
     for topic in _topics_asked_for(config):
         if not any((catalog.tree_folder(name) / topic).is_dir() for name in names):
             raise pytest.UsageError(f"--impl {':'.join(names)}: no tree of these has the topic `{topic}`")
+
+
+def _refuse_what_no_test_is(config) -> None:
+    """The file of a kata in place of its spec, and names that do not exist: what was probably meant is told."""
+    known = {topic: f"katas/{topic}" for topic in catalog.topics()}
+    for topic, kata in [*catalog.all_katas(), *((topic, check) for topic in known for check in catalog.CHECKS)]:
+        known[f"{topic}/{kata}"] = catalog.spec_of(topic, kata)
+    for argument, parts in zip(config.args, _paths_asked_for(config), strict=True):
+        name = "/".join(part for part in parts if part != "katas").removesuffix(".py").replace("test_", "")
+        is_kata = catalog.is_kata_file(catalog.ROOT.joinpath(*parts), []) and name in known
+        if not parts or (catalog.ROOT.joinpath(*parts).exists() and not is_kata):
+            continue
+        meant = [name] if is_kata else difflib.get_close_matches(name, known, n=1)
+        if meant:
+            what = "is a kata. Its spec is" if is_kata else "does not exist. Did you mean"
+            raise pytest.UsageError(f"{argument} {what} {known[meant[0]]}{'' if is_kata else '?'}")
 
 
 def _paths_asked_for(config) -> list[tuple[str, ...]]:
