@@ -76,6 +76,21 @@ def test_the_command_starts_without_pytest_hypothesis_and_torch():
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
 
 
+def test_what_cannot_be_installed_says_what_to_do():
+    sys.path.insert(0, str(ROOT / ".ci"))
+    try:
+        import only_editable as backend
+    finally:
+        sys.path.pop(0)
+    for build in (backend.get_requires_for_build_wheel, backend.build_wheel, backend.build_sdist):
+        with pytest.raises(SystemExit, match="pip install -e ."):
+            build()
+    backend.refuse_a_python_too_new((3, 13, 9))
+    with pytest.raises(SystemExit, match="Python 3.14, for which torch .*\n.*3.11, 3.12 or 3.13"):
+        backend.refuse_a_python_too_new((3, 14, 0))
+    assert backend.get_requires_for_build_editable() is not None and callable(backend.build_editable)
+
+
 @pytest.mark.parametrize("topic", catalog.topics())
 def test_every_room_has_the_same_shape(topic):
     room = ROOT / "katas" / topic
