@@ -16,7 +16,7 @@ def get_requires_for_build_editable(config_settings=None):
 def refuse_a_python_too_new(version: tuple) -> None:
     if version[:2] > NEWEST:
         raise SystemExit(
-            f"This is Python {version[0]}.{version[1]}, and torch 2.7.1, the last for Pascal cards, has no build for it.\n"
+            f"torch 2.7.1, the last one for Pascal cards, has no build for Python {version[0]}.{version[1]}.\n"
             "Make the environment with Python 3.11, 3.12 or 3.13:\n"
             "  python3.13 -m venv .venv      or      uv venv --python 3.13 --seed"
         )
