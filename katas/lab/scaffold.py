@@ -24,6 +24,11 @@ def {kata}(x: Float[Tensor, " N"], *, scale: float = 1.0) -> Float[Tensor, " N"]
         raise ValueError(f"scale must be positive, got {{scale}}")
     return scale * x
 '''
+IMPORTS = (
+    "from katas.lab.expect import expect_close, expect_refused",
+    "from katas.lab.laws import STANDING_LAWS, gradients_are_right",
+    "from katas.lab.strategies import normal, tensors",
+)
 SPEC = '''"""{kata}: what it is checked against, and what is out of scope."""
 
 import pytest
@@ -31,10 +36,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katas.{topic}.{kata} import {kata}
-from katas.lab.expect import expect_close, expect_refused
-from katas.lab.laws import STANDING_LAWS, gradients_are_right
-from katas.lab.strategies import normal, tensors
+{imports}
 
 # --- the definition ---------------------------------------------------------------------------------------------------
 
@@ -176,10 +178,11 @@ def files_of_kata(topic: str, kata: str) -> dict[Path, str]:
     from katas.lab.stubs import make_stub
 
     solution = SOLUTION.format(kata=kata)
+    imports = "\n".join(sorted([f"from katas.{topic}.{kata} import {kata}", *IMPORTS]))
     return {
         catalog.solution_file(topic, kata): solution,
         catalog.kata_file(topic, kata): make_stub(solution),
-        catalog.ROOT / catalog.spec_of(topic, kata): SPEC.format(topic=topic, kata=kata),
+        catalog.ROOT / catalog.spec_of(topic, kata): SPEC.format(topic=topic, kata=kata, imports=imports),
         catalog.bank_file(topic, kata): BANK.format(kata=kata),
         catalog.alternative_file(topic, kata): ALTERNATIVE.format(kata=kata),
     }

@@ -1,0 +1,1 @@
+"""The recipes of the rl checks: models, data, and how they are trained."""

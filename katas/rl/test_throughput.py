@@ -1,0 +1,101 @@
+"""How fast: advantages of a rollout, yours and the solution, beside loops. `pytest katas/rl -m benchmark`
+
+A round is one call of `compute_gae` on 2,048 steps of 64 environments. `elements` is the plain loop over steps and
+environments on Python numbers, `steps` a loop over steps with numpy rows. On the CPU everything runs on one thread.
+Then the promises that the solution keeps, as medians of ratios taken in turns: at least 5 times as fast as `elements`,
+no slower than `steps`.
+"""
+
+import importlib
+import statistics
+import time
+
+import numpy as np
+import pytest
+import torch
+
+pytestmark = pytest.mark.benchmark
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+STEPS, ENVIRONMENTS, GAMMA, LAMBDA = 2048, 64, 0.99, 0.95
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def rollout(device: str = "cpu") -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randn(3, STEPS, ENVIRONMENTS, generator=generator)
+    ends = torch.rand(2, STEPS, ENVIRONMENTS, generator=generator) < 0.01
+    return [part.to(device) for part in (*numbers, *ends)]
+
+
+def elements(rewards, values, next_values, terminated, truncated):
+    columns = zip(*(part.T.tolist() for part in (rewards, values, next_values, terminated, truncated)), strict=True)
+    result = []
+    for column in columns:
+        last, advantages = 0.0, []
+        for reward, value, next_value, ended, cut in reversed(list(zip(*column, strict=True))):
+            delta = reward + GAMMA * next_value * (1 - ended) - value
+            last = delta + GAMMA * LAMBDA * (1 - (ended or cut)) * last
+            advantages.append(last)
+        result.append(advantages[::-1])
+    return torch.tensor(result).T
+
+
+def steps(rewards, values, next_values, terminated, truncated):
+    parts = (part.numpy() for part in (rewards, values, next_values, terminated, truncated))
+    rewards, values, next_values, terminated, truncated = parts
+    result, last = np.zeros_like(rewards), np.zeros_like(rewards[0])
+    for t in reversed(range(len(rewards))):
+        delta = rewards[t] + GAMMA * next_values[t] * (1 - terminated[t]) - values[t]
+        last = delta + GAMMA * LAMBDA * (1 - (terminated[t] | truncated[t])) * last
+        result[t] = last
+    return torch.from_numpy(result)
+
+
+def of_tree(tree: str):
+    compute_gae = importlib.import_module(f"{tree}.rl.gae").compute_gae
+    return lambda *parts: compute_gae(*parts, gamma=GAMMA, gae_lambda=LAMBDA).advantages
+
+
+WHO = {"yours": "katas", "solution": "solutions"}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("who", [*WHO, "elements", "steps"])
+def test_speed(benchmark, request, who, device):
+    if device == "cuda" and (request.config.getoption("--device") == "cpu" or who not in WHO):
+        pytest.skip("the loops run on the CPU" if who not in WHO else "--device cpu")
+    function = of_tree(WHO[who]) if who in WHO else {"elements": elements, "steps": steps}[who]
+    parts = rollout(device)
+
+    def run():
+        function(*parts)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    run()
+    benchmark.group = f"compute_gae, {STEPS} steps of {ENVIRONMENTS} environments, on {device}"
+    benchmark.pedantic(run, rounds=10 if who != "elements" else 3)
+
+
+@pytest.mark.parametrize("loop, floor", [(elements, 5), (steps, 1)], ids=["elements", "steps"])
+def test_the_solution_is_faster_than_a_loop(loop, floor, record_property):
+    parts, ours = rollout(), of_tree("solutions")
+    torch.testing.assert_close(ours(*parts), loop(*parts), rtol=1e-3, atol=1e-3)
+    times = [[seconds(task, parts) for task in (loop, ours)] for _ in range(9)]
+    ratio = statistics.median(theirs / own for theirs, own in times)
+    record_property("speed", f"compute_gae, solution: {ratio:.1f} times as fast as the loop over {loop.__name__}")
+    assert ratio >= floor, f"{ratio:.2f} times as fast as the loop over {loop.__name__}; promised is {floor}"
+
+
+def seconds(task, parts) -> float:
+    """Of this thread alone: what else runs on the machine does not count."""
+    start = time.thread_time()
+    task(*parts)
+    return time.thread_time() - start
