@@ -145,6 +145,17 @@ def test_a_person_in_the_debugger_has_all_the_time(toy):
     assert "40.0" in seen and "✔ first               3 passed" in seen and "first is green" in seen, seen
 
 
+def test_under_the_debugger_of_an_editor_there_is_no_limit(toy):
+    toy.write("attached.py", "import sys, types\n\nsys.modules['debugpy'] = types.ModuleType('debugpy')\n")
+    waits = (
+        "import time\n    end = time.process_time() + 1.5\n    while time.process_time() < end: pass\n    return 2 * x"
+    )
+    toy.kata("first", FIRST.replace("return _times(x, 2)", waits))
+    arguments = "katas/toy/test_first.py", "-o", "timeout=1"
+    assert toy.pytest(*arguments).ret == 1
+    assert toy.pytest(*arguments, "-p", "attached").ret == 0
+
+
 @pytest.mark.parametrize("arguments", [(), ("--pdb",), ("-s",)])
 def test_who_quits_the_debugger_has_not_seen_the_kata_green(toy, arguments):
     toy.kata("first", PAUSES)

@@ -31,10 +31,15 @@ DEBUGGERS = ("debugpy", "pydevd", "_pydevd_bundle")
 
 def forks_are_used(config) -> bool:
     """Where they are not, the limits of this module are all there is."""
-    debugged = config.option.usepdb or config.option.trace or sys.gettrace() or any(d in sys.modules for d in DEBUGGERS)
     torch = sys.modules.get("torch")
     on_gpu = torch is not None and torch.cuda.is_initialized()  # CUDA does not survive a fork
-    return forks.SUPPORTED and not debugged and not on_gpu and not config.getoption("--in-process")
+    return forks.SUPPORTED and not is_debugged(config) and not on_gpu and not config.getoption("--in-process")
+
+
+def is_debugged(config) -> bool:
+    """Whether a person may look around in this process, for as long as they like."""
+    attached = sys.gettrace() is not None or any(name in sys.modules for name in DEBUGGERS)
+    return bool(config.option.usepdb or config.option.trace or attached)
 
 
 def enter_fork() -> None:

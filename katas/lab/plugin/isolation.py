@@ -180,7 +180,7 @@ def pytest_timeout_set_timer(item, settings):
     if not _is_of_a_spec(item):
         return None
     item.stash[_seconds] = settings.timeout
-    if not guards.forks_are_used(item.config):
+    if not guards.forks_are_used(item.config) and not guards.is_debugged(item.config):
         guards.start_timer(settings.timeout)
     return True
 
