@@ -121,6 +121,9 @@ def diff(topic: str, kata: str) -> int:
         print(f"{catalog.shown(mine)} is missing. `python -m katas reset {topic}/{kata}` makes it again")
         return 1
     names = [catalog.shown(mine), catalog.shown(solution)]
+    if mine.read_bytes() == solution.read_bytes():
+        print(f"{names[0]} is the same as {names[1]}")
+        return 0
     colour = "always" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "never"
     command = [
         "git",
@@ -144,7 +147,7 @@ def diff(topic: str, kata: str) -> int:
 
 def reset(topic: str, kata: str, *, yes: bool) -> int:
     file = catalog.kata_file(topic, kata)
-    stub = stubs.make_stub(catalog.solution_file(topic, kata).read_text())
+    stub = stubs.make_stub(catalog.solution_file(topic, kata).read_text("utf-8"))
     shown = file.relative_to(ROOT)
     if file.is_file() and file.read_bytes() == stub.encode():
         print(f"{shown} is the stub already")
@@ -181,7 +184,7 @@ def write(file: Path, text: str) -> None:
     file = file.resolve()  # a link stays one
     unfinished = file.with_name(f".{file.name}.unfinished")
     try:
-        unfinished.write_text(text)
+        unfinished.write_text(text, "utf-8")
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -227,7 +230,7 @@ def stub(topic: str, kata: str) -> int:
         return 1
     if file.is_file() and is_work(file):
         keep_uncommitted(topic, kata)
-    write(file, stubs.make_stub(catalog.solution_file(topic, kata).read_text()))
+    write(file, stubs.make_stub(catalog.solution_file(topic, kata).read_text("utf-8")))
     return 0
 
 

@@ -36,7 +36,7 @@ def topics() -> list[str]:
 @functools.cache
 def katas_of(topic: str) -> tuple[str, ...]:
     """`KATAS` of the topic's `__init__.py`, read without importing any kata."""
-    module = ast.parse((topic_folder(topic) / "__init__.py").read_text())
+    module = ast.parse((topic_folder(topic) / "__init__.py").read_text("utf-8"))
     for node in module.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "KATAS":
             return ast.literal_eval(node.value)

@@ -7,6 +7,7 @@
 Whatever the fork does to itself (it ends the process, crashes, hangs in C, changes torch) stays there. Linux only.
 """
 
+import ctypes
 import faulthandler
 import gc
 import multiprocessing
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 SUPPORTED = sys.platform == "linux"
 WALL = 6  # on a busy machine a second of CPU time takes several: the wall limit is so many times the CPU limit
+PR_SET_PDEATHSIG = 1  # of Linux, in <sys/prctl.h>
 GRACE = 3  # seconds for the limits inside the fork, which tell more than a kill
 _NO_LIMIT = "no limit from here on"
 
@@ -79,6 +81,7 @@ class Fork:
             end(code)
 
         try:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever stops the parent stops the child
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is the parent's affair
             faulthandler.enable(self._trace, all_threads=False)
             faulthandler.register(signal.SIGUSR2, self._trace, all_threads=False)
@@ -113,9 +116,9 @@ class Fork:
         except (EOFError, ConnectionError):
             pass
         self._wait_for_the_end(1)
-        reason = _how_it_ended(self._status)
+        reason, frames = _how_it_ended(self._status), self._frames_told()
         self.close()
-        raise Ended(reason, self._frames_told())
+        raise Ended(reason, frames)
 
     def close(self) -> None:
         """No more questions. The child holds nothing that is still needed, so it is not asked to end."""
@@ -124,6 +127,7 @@ class Fork:
             _ending.append(self)  # it takes a while to give its memory back
         _ending[:] = [fork for fork in _ending if not fork._has_ended()]
         self._pipe.close()
+        self._trace.close()
 
     def _has_ended(self) -> bool:
         if self._status is None:

@@ -24,12 +24,14 @@ def digest_of(topic: str, kata: str) -> str:
             used = [
                 name.decode() for module, rest in names for name in ([module] if module else re.findall(rb"\w+", rest))
             ]
+            used += [name.decode() for name in re.findall(rb"\bkatas\.%s\.(\w+)" % topic.encode(), seen[file])]
             waiting += [file.with_name(f"{name}.py") for name in used]
     return hashlib.sha256(b"".join(seen[file] for file in sorted(seen))).hexdigest()[:16]
 
 
 def last_run(topic: str, kata: str) -> dict | None:
     try:
-        return json.loads((ROOT / ".pytest_cache" / "v" / cache_key(topic, kata)).read_text())
+        found = json.loads((ROOT / ".pytest_cache" / "v" / cache_key(topic, kata)).read_text("utf-8"))
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) and "digest" in found else None

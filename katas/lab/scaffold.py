@@ -204,7 +204,7 @@ def new(name: str) -> list[Path]:
         raise ValueError(f"{catalog.shown(there[0])} exists, and nothing was written")
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        file.write_text(text, "utf-8")
     if slash:
         _append_to_the_list(topic, kata)
     return list(files)
@@ -212,6 +212,6 @@ def new(name: str) -> list[Path]:
 
 def _append_to_the_list(topic: str, kata: str) -> None:
     file = catalog.topic_folder(topic) / "__init__.py"
-    before, _, _ = file.read_text().partition("KATAS = ")
+    before, _, _ = file.read_text("utf-8").partition("KATAS = ")
     names = "".join(f'    "{name}",\n' for name in (*catalog.katas_of(topic), kata))
-    file.write_text(f"{before}KATAS = (\n{names})\n")
+    file.write_text(f"{before}KATAS = (\n{names})\n", "utf-8")

@@ -112,5 +112,5 @@ def drifted() -> list[str]:
         f"{topic}/{kata}"
         for topic, kata in all_katas()
         if not kata_file(topic, kata).is_file()
-        or kata_file(topic, kata).read_bytes() != make_stub(solution_file(topic, kata).read_text()).encode()
+        or kata_file(topic, kata).read_bytes() != make_stub(solution_file(topic, kata).read_text("utf-8")).encode()
     ]

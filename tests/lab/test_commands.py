@@ -140,9 +140,11 @@ def test_progress_names_the_next_function_then_the_spec_to_run(toy):
     assert "does not parse (line 1)" in toy.lab().stdout
 
 
-def test_a_result_is_old_when_anything_that_the_kata_imports_has_changed(toy):
-    for name in ("first", "second"):
-        toy.kata(name, (toy.path / f"solutions/toy/{name}.py").read_text())
+@pytest.mark.parametrize("source", ["from .first", "from katas.toy.first"])
+def test_a_result_is_old_when_anything_that_the_kata_imports_has_changed(toy, source):
+    toy.kata("first", (toy.path / "solutions/toy/first.py").read_text())
+    second = (toy.path / "solutions/toy/second.py").read_text()
+    toy.kata("second", second.replace("from .first", source))
     assert toy.pytest("katas/toy").ret == 0
     assert "✔ second" in toy.lab().stdout
     toy.kata("first", (toy.path / "solutions/toy/first.py").read_text().replace("x + y", "x - y"))

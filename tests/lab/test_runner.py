@@ -222,14 +222,42 @@ def test_green_katas_say_how_to_compare_with_the_solution(toy):
     result.stdout.fnmatch_lines(["first is green. Compare with the solution: python -m katas diff toy/first"])
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-k", "two_and_three"], ["-x", "--deselect", SPEC + "::test_doubling_is_adding_twice"]]
-)
+DESELECTED = ["--deselect", SPEC + "::test_doubling_is_adding_twice"]
+
+
+@pytest.mark.parametrize("arguments", [["-k", "two_and_three"], ["-x", *DESELECTED], ["-n", "2", *DESELECTED]])
 def test_a_part_of_a_spec_is_not_green(toy, arguments):
     toy.kata("first", RIGHT_ADD.replace("x + x", "3 * x"))
     result = toy.pytest(SPEC, *arguments)
     result.stdout.fnmatch_lines([" ✔ first*passed", "what ran holds. Now all of its spec:", f"*pytest {SPEC}"])
     assert "is green" not in text_of(result) and not (toy.path / ".pytest_cache/v/katas").exists()
+
+
+def test_what_is_saved_while_its_spec_runs_has_not_been_seen(toy):
+    toy.kata("first", RIGHT_ADD)
+    saves = "\n\ndef test_saving():\n    with open(first.__file__, 'a') as file:\n        file.write('# more')\n"
+    spec = (toy.path / SPEC).read_text().replace("from katas.toy", "from katas.toy import first\nfrom katas.toy", 1)
+    toy.write(SPEC, spec + saves)
+    assert toy.pytest(SPEC).ret == 0
+    assert "? first" in toy.lab().stdout
+
+
+def test_a_test_file_that_cannot_be_read_takes_nothing_with_it(toy):
+    toy.kata("first", RIGHT_ADD)
+    for text, told in (
+        ("def test_a(:", "SyntaxError"),
+        ("import numpy.nosuch", "ModuleNotFoundError"),
+        ("raise SystemExit(3)", "katas/toy/test_mine.py would end the whole run (SystemExit)"),
+    ):
+        toy.write("katas/toy/test_mine.py", text)
+        result = toy.pytest("katas/toy/test_mine.py", SPEC)
+        assert result.ret == 1 and told in text_of(result) and "✔ first               3 passed" in text_of(result), text
+
+
+def test_the_runner_warns_of_nothing_of_its_own(toy):
+    toy.kata("first", RIGHT_ADD)
+    errors = "-W", "error::ResourceWarning", "-W", "error::pytest.PytestUnraisableExceptionWarning"
+    assert toy.pytest(SPEC, *errors).ret == 0
 
 
 def test_a_whole_spec_by_its_node_ids_is_green(toy):

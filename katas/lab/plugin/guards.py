@@ -181,7 +181,7 @@ def pytest_runtest_call(item):
     names = kata_of_node(item.nodeid)
     if names is None or is_on_request(item):
         return (yield)
-    world = World(functions="monkeypatch" not in item.fixturenames)  # that puts right by itself, but later
+    world = World(monkeypatched="monkeypatch" in item.fixturenames)
     try:
         with memory_limit(), output_limit():
             return (yield)

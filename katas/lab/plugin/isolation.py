@@ -6,11 +6,13 @@ a new fork. (One for each spec costs a quarter of a topic's time.) Where there i
 """
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.util
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -18,7 +20,7 @@ import hypothesis.strategies
 import pytest
 from _pytest.runner import runtestprotocol
 
-from katas.lab import catalog, forks
+from katas.lab import catalog, forks, stubs
 from katas.lab.catalog import kata_of_node
 from katas.lab.plugin import guards, messages
 from katas.lab.plugin.selection import is_on_request
@@ -26,8 +28,8 @@ from katas.lab.plugin.world import World
 
 _fork = pytest.StashKey["SpecFork | None"]()
 _seconds = pytest.StashKey[float]()
-_hung = pytest.StashKey[set[Path]]()
-SECONDS_AFTER_A_HANG = 5  # what hangs once hangs in every test: twenty of them would take minutes
+_hung = pytest.StashKey[Counter]()  # tests by spec
+SECONDS_AFTER_A_HANG, MOST_HANGS = 5, 3  # what hangs once hangs in every test: twenty of them would take minutes
 
 
 def pytest_addoption(parser):
@@ -36,7 +38,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.stash[_fork], config.stash[_hung] = None, set()
+    config.stash[_fork], config.stash[_hung] = None, Counter()
 
 
 def pytest_unconfigure(config):
@@ -100,14 +102,15 @@ def _reports(item, nextitem) -> list:
         _warm_up()
         spec = config.stash[_fork] = SpecFork(item.session)
     seconds = item.stash.get(_seconds, 0.0)
-    if item.path in config.stash[_hung]:
+    if config.stash[_hung][item.path]:
         seconds = min(seconds, SECONDS_AFTER_A_HANG)
+    if config.stash[_hung][item.path] >= MOST_HANGS:
+        return _reports_of_the_end(item, forks.Ended(f"not run: {MOST_HANGS} tests of this spec have hung", []))
     try:
         answer = spec.fork.ask((item.nodeid, nextitem and nextitem.nodeid, seconds), seconds=seconds)
     except forks.Ended as ended:
         config.stash[_fork] = None
-        if ended.is_hang:
-            config.stash[_hung].add(item.path)
+        config.stash[_hung][item.path] += ended.is_hang
         return _reports_of_the_end(item, ended)
     except BaseException:  # Ctrl-C
         spec.fork.close()
@@ -122,7 +125,7 @@ def _reports(item, nextitem) -> list:
     if any(report.failed and not getattr(report, "kata_todo", None) for report in reports):
         spec.went_wrong = item.path
     if any(getattr(report, "kata_hang", False) for report in reports):
-        config.stash[_hung].add(item.path)
+        config.stash[_hung][item.path] += 1
     return reports
 
 
@@ -217,7 +220,7 @@ def pytest_make_collect_report(collector):
     if names is None or not isinstance(collector, pytest.Module) or not guards.forks_are_used(collector.config):
         return None
     _import_libraries_of(collector.path)
-    fork = forks.Fork(lambda _: _problem_of_import(collector, *names))
+    fork = forks.Fork(lambda _: _problem_of_import(collector, names))
     try:
         problem = fork.ask(None, seconds=guards.SECONDS_TO_IMPORT)
     except forks.Ended as ended:
@@ -227,33 +230,38 @@ def pytest_make_collect_report(collector):
     return problem and pytest.CollectReport(collector.nodeid, "failed", problem, [])
 
 
-def _problem_of_import(collector, topic: str, kata: str) -> str | None:
+def _problem_of_import(collector, names: catalog.Names) -> str | None:
     """In the fork: why the import fails, or what it changes for other katas."""
     guards.enter_fork()
     with guards.one_thread(), guards.import_limits():
         world = World()
         try:
-            if kata in catalog.CHECKS:
+            if names not in catalog.all_katas():
                 collector.collect()
             else:
-                importlib.import_module(f"{catalog.OWN_TREE}.{topic}.{kata}")
+                importlib.import_module(".".join((catalog.OWN_TREE, *names)))
         except BaseException as error:
             return messages.import_problem(error, collector.path)
     told = world.put_right()
-    return told and f"{guards.told_file(topic, kata)} {told}"
+    return told and f"{guards.told_file(*names)} {told}"
 
 
 def _import_libraries_of(spec: Path) -> None:
     """What the spec and what it is given import, apart from katas: once here, and not in every fork."""
     for name in _libraries_of(spec, seen=set()):
         if name not in sys.modules and importlib.util.find_spec(name.partition(".")[0]) is not None:
-            importlib.import_module(name)
+            with contextlib.suppress(ImportError):  # told where it is imported in earnest
+                importlib.import_module(name)
 
 
 def _libraries_of(file: Path, seen: set[Path]) -> set[str]:
     seen.add(file)
     names = set()
-    for node in ast.parse(file.read_text()).body:
+    try:
+        tree = ast.parse(stubs.source_of(file))
+    except SyntaxError:  # told where it is imported in earnest
+        return names
+    for node in tree.body:
         if isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module)
         elif isinstance(node, ast.Import):

@@ -55,6 +55,15 @@ class Ladder:
         elif report.when == "call":
             self.counts[names]["passed"] += 1
 
+    def pytest_sessionstart(self):
+        """Of the files as they are imported: what is saved while they run has not been seen."""
+        self.digests = {names: results.digest_of(*names) for names in catalog.all_katas()}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        """Under xdist the workers collect, and say at their end how many tests a spec has."""
+        self.tests |= {tuple(name.split("/")): count for name, count in node.workeroutput.get("kata_tests", {}).items()}
+
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self, collector):
         report = yield
@@ -91,19 +100,17 @@ class Ladder:
             reporter.stats.get("failed", []).sort(key=lambda report: not getattr(report, "kata_cause", False))
         own_code = not trees.installed() or not trees.installed().trees
         cache = getattr(config, "cache", None)
+        if hasattr(config, "workerinput"):
+            config.workeroutput["kata_tests"] = {"/".join(names): count for names, count in self.tests.items()}
         if not own_code or cache is None or hasattr(config, "workerinput"):
             return
         for names, counts in self.counts.items():
             if catalog.kata_file(*names).is_file() and (counts["failed"] or self._is_whole(names)):
-                cache.set(results.cache_key(*names), {**counts, "digest": results.digest_of(*names)})
+                cache.set(results.cache_key(*names), {**counts, "digest": self.digests.get(names)})
 
     def _is_whole(self, names: tuple[str, str]) -> bool:
         """Whether every test of the spec ran to its end, whichever way it was asked for."""
-        if names in self.tests:
-            return len(self.ran[names]) >= self.tests[names]
-        asked = self.config  # under xdist the workers have collected
-        chosen = asked.getoption("-k") or asked.getoption("-m") or any("::" in str(arg) for arg in asked.args)
-        return not chosen and not asked.getoption("maxfail")
+        return names in self.tests and len(self.ran[names]) >= self.tests[names]
 
     def pytest_terminal_summary(self, terminalreporter):
         writer = terminalreporter
@@ -130,7 +137,7 @@ class Ladder:
             mark, colour = "✘", "red"
         elif counts["todo"]:
             mark, colour = "·", "yellow"
-        elif not counts["passed"]:
+        elif not counts["passed"] or counts["interrupted"]:
             mark, colour = "-", "white"
         shown = [
             f"{counts[kind]:3d} {kind}"

@@ -218,6 +218,8 @@ def import_problem(error: BaseException, spec: Path) -> str | None:
     if kata_frames:
         place = kata_frames[-1]
         return _fails_while_imported(place, message_of(cause, kata_frames))
+    if not isinstance(cause, Exception):
+        return f"{shown_path(spec)} would end the whole run ({type(cause).__name__})"
     return None
 
 

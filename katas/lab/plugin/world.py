@@ -2,6 +2,7 @@
 
 import functools
 import operator
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -15,6 +16,10 @@ SETTINGS = {  # of torch: how to ask, and how to put back
     "default device": (lambda torch: torch.get_default_device(), lambda torch, was: torch.set_default_device(was)),
     "gradient mode": (lambda torch: torch.is_grad_enabled(), lambda torch, was: torch.set_grad_enabled(was)),
 }
+OF_THE_PROCESS = {  # the same. (Libraries change the environment and the module search path themselves.)
+    "working directory": (os.getcwd, os.chdir),
+    "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
+}
 SHARED = ("torch", "torch.Tensor", "torch.nn", "torch.nn.functional", "torch.nn.init", "numpy", "math", "random")
 SEEDS = {  # what sets the state of a global random generator to a fixed one, and what puts it back
     "torch.random": (("manual_seed", "seed"), "set_rng_state"),
@@ -24,13 +29,17 @@ SEEDS = {  # what sets the state of a global random generator to a fixed one, an
 
 
 class World:
-    """What all katas share: settings of torch, functions of the libraries, seeds, threads."""
+    """What all katas share: settings, functions of the libraries, seeds, threads.
 
-    def __init__(self, *, functions: bool = True):
+    With `monkeypatched`, the spec replaces functions and settings of the process itself, and puts them right later.
+    """
+
+    def __init__(self, *, monkeypatched: bool = False):
         watch_seeds()
         _seeded.clear()
-        torch, names = sys.modules.get("torch"), SHARED if functions else ()
+        torch, names = sys.modules.get("torch"), () if monkeypatched else SHARED
         self.settings = {name: ask(torch) for name, (ask, _) in SETTINGS.items()} if torch else {}
+        self.process = {} if monkeypatched else {name: ask() for name, (ask, _) in OF_THE_PROCESS.items()}
         self.functions = {name: dict(vars(shared)) for name in names if (shared := _shared(name))}
         self.threads = set(threading.enumerate())
 
@@ -42,8 +51,18 @@ class World:
             if (now := ask(torch)) != was:
                 told.append(f"the {name} of torch is {now} from here on, no longer {was}")
                 put_back(torch, was)
+        for name, was in self.process.items():
+            ask, put_back = OF_THE_PROCESS[name]
+            if _asked(ask) != was:
+                told.append(f"the {name} is another one from here on")
+                put_back(was)
         for name, functions in self.functions.items():
             now = vars(_shared(name))
+            if name == "torch.Tensor":  # most of its methods are inherited: to replace them is to add them
+                added = [own for own in now if own not in functions and hasattr(torch._C.TensorBase, own)]
+                for own in [own for own in added if not _is_of_the_library(now[own], name, own)]:
+                    told.append(f"{name}.{own} is something else from here on")
+                    delattr(torch.Tensor, own)
             if all(map(operator.is_, functions.values(), map(now.get, functions))):  # at the speed of C
                 continue
             changed = [own for own, was in functions.items() if now.get(own) is not was]
@@ -53,10 +72,19 @@ class World:
         for library, place in _seeded.items():
             told.append(f"the global random generator of {library} starts anew: {place}")
         for thread in set(threading.enumerate()) - self.threads:
+            if getattr(getattr(thread, "_target", None), "__module__", "") == "concurrent.futures.thread":
+                continue  # those of a pool, such as torch.compile has one, end with the process
             thread.join(0 if thread.daemon else 1)
             if thread.is_alive() and not thread.daemon:
                 told.append(f"the thread {thread.name} has not ended")
         return "changes what all katas share\n  " + "\n  ".join(told) if told else None
+
+
+def _asked(ask: Callable):
+    try:
+        return ask()
+    except OSError:  # the working directory is gone
+        return None
 
 
 def _is_of_the_library(value, name: str, own: str) -> bool:
