@@ -28,7 +28,9 @@ from katas.lab.plugin.world import World
 
 _fork = pytest.StashKey["SpecFork | None"]()
 _seconds = pytest.StashKey[float]()
+_warned = pytest.StashKey[int]()
 _hung = pytest.StashKey[Counter]()  # tests by spec
+MOST_WARNINGS = 30  # of specs, in a run: a kata may warn in every call
 SECONDS_AFTER_A_HANG, MOST_HANGS = 5, 3  # what hangs once hangs in every test: twenty of them would take minutes
 
 
@@ -38,7 +40,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.stash[_fork], config.stash[_hung] = None, Counter()
+    config.stash[_fork], config.stash[_hung], config.stash[_warned] = None, Counter(), 0
 
 
 def pytest_unconfigure(config):
@@ -119,7 +121,8 @@ def _reports(item, nextitem) -> list:
     if isinstance(answer, str):
         pytest.exit(answer)
     told, raised = answer
-    for message, category, file, line in raised:
+    for message, category, file, line in raised[: MOST_WARNINGS - config.stash[_warned]]:
+        config.stash[_warned] += 1
         warnings.warn_explicit(message, category, file, line)
     reports = [config.hook.pytest_report_from_serializable(config=config, data=data) for data in told]
     if any(report.failed and not getattr(report, "kata_todo", None) for report in reports):
