@@ -15,6 +15,7 @@ from katas.lab.strategies import normal, rng, seeds
 from katas.rl.gae import compute_gae
 
 F64 = torch.float64
+EXACT = {"rtol": 1e-11, "atol": 1e-11}  # float64 rewards must not pass through float32
 NUMBERS = [0, 0.3, 0.9, 0.99, 1]
 
 
@@ -95,8 +96,8 @@ def test_advantages_agree_with_the_definition(seed, shape, gamma, gae_lambda, sh
     given_ = drawn(seed, *shape, share=share)
     got = compute_gae(*given_, gamma=gamma, gae_lambda=gae_lambda)
     expected = by_environment(*given_, gamma=gamma, gae_lambda=gae_lambda)
-    expect_close(got.advantages, expected, "the sum of (gamma · lambda)^k times the k-th residual ahead")
-    expect_close(got.returns, expected + given_[1], "returns: advantages + values")
+    expect_close(got.advantages, expected, "the sum of (gamma · lambda)^k times the k-th residual ahead", **EXACT)
+    expect_close(got.returns, expected + given_[1], "returns: advantages + values", **EXACT)
 
 
 def test_a_perfect_value_function_leaves_no_advantage():

@@ -128,6 +128,7 @@ def test_a_resumed_stream_is_the_uninterrupted_one():
     first, second = normal(5, 2), 3 + normal(4, 2, seed=1)
     stopped, resumed = after(first), RunningMeanStd((2,))
     saved = stopped.state_dict()
+    stopped.mean += 1  # in place
     for stats in (RunningMeanStd((2,)), resumed):
         stats.load_state_dict(state=saved)
         stats.mean += 1 if stats is not resumed else 0  # in place
