@@ -24,8 +24,8 @@ def categorical_log_prob_entropy(logits: Float[Tensor, "*batch K"], actions: Int
         log_prob = logits[action] - log sum_k exp(logits[k])
         entropy = -sum_k p_k log p_k,     where 0 log 0 = 0
 
-    A logit of -inf forbids its action. It has the log-probability -inf, adds nothing to the entropy, and gets the
-    gradient 0 from it. At least one action must be allowed.
+    A logit of -inf forbids its action. The action has the log-probability -inf and adds nothing to the entropy. While
+    it is not taken, the gradient of its logit is 0. At least one action must be allowed.
     """
     raise NotImplementedError
 
@@ -52,7 +52,8 @@ def tanh_gaussian_log_prob(
         log_prob = log_prob of pre_tanh - sum_a log(1 - tanh(pre_tanh_a)^2)
 
     Squashing into (-1, 1) crowds probability at the ends, hence the correction. It takes `pre_tanh` and not the action:
-    in float32 tanh(10) is 1, from which nothing leads back. Finite for any finite `pre_tanh`, with its gradient.
+    in float32 tanh(10) is 1, from which nothing leads back. The correction is finite, with its gradient, for all
+    |pre_tanh| ≤ 1e30.
 
     Source: Haarnoja et al., Soft Actor-Critic (arXiv 1801.01290), appendix C.
     """

@@ -3,6 +3,7 @@
 A rollout has T steps, in time order along axis 0, of several environments side by side on the other axes. Episodes end
 inside it. `terminated`: the task itself has ended, so nothing follows. `truncated`: a time limit stopped an episode
 that would have gone on, so the value of its last observation stands for the rest. Both may be set: it has terminated.
+Returns are targets: they carry no gradient.
 """
 
 import torch
@@ -40,8 +41,8 @@ def n_step_returns(
 
     m is n, or less: the episode or the rollout ends after m steps. `next_values[t]` is V_{t+1}, the value of the
     observation after step t; where an episode ends, of its last observation, not of the first one of the next episode.
-    V counts as 0 where the episode has terminated. Truncation and the end of the rollout bootstrap. What comes back is
-    a target and carries no gradient. `gamma` as above, `n` ≥ 1.
+    V counts as 0 where the episode has terminated. Truncation and the end of the rollout bootstrap. `gamma` as above,
+    `n` ≥ 1.
 
     Source: Sutton & Barto, chapter 7.
     """

@@ -19,7 +19,7 @@ from katas.rl.distributions import categorical_log_prob_entropy, gaussian_log_pr
 F64, INF = torch.float64, math.inf
 SHAPES = [(), (1,), (5,), (3, 2)]
 # Beyond 19 the squared tanh is 1 in float64, and beyond 350 its complement is below the smallest number.
-FAR = [0.0, 0.3, -2.0, 9.0, -9.0, 20.0, 90.0, -400.0]
+FAR = [0.0, 0.3, -2.0, 9.0, -9.0, 20.0, 90.0, -400.0, 1e4, -1e6]
 
 
 # --- the definition ---------------------------------------------------------------------------------------------------
@@ -71,6 +71,14 @@ def test_choices_by_hand(law, logits, action, log_prob, entropy):
     expect_close(got.entropy, torch.tensor(entropy, dtype=F64), f"{law}: entropy")
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_forbidden_action_in_narrow_dtypes(dtype):
+    logits = torch.tensor([0, -INF, math.log(3)]).to(dtype)
+    got = categorical_log_prob_entropy(logits, torch.tensor(0))
+    expected = [torch.tensor(number).to(dtype) for number in (math.log(1 / 4), 0.5623351446)]
+    expect_close(list(got), expected, f"-1e9 is no number of {dtype}, -inf is", rtol=2e-2, atol=0)
+
+
 def test_a_gaussian_by_hand():
     # std 1 and e: z = 2 and (3 - 1) / e; log(2 pi) / 2 = 0.918938533
     mean, log_std, actions = (torch.tensor([row], dtype=F64) for row in ([0, 1], [0, 1], [2, 3]))
@@ -97,25 +105,25 @@ def test_choices_agree_with_the_definition(shape, count, data):
 
 @given(st.sampled_from(SHAPES), st.integers(1, 4), st.booleans(), st.data())
 def test_gaussians_agree_with_the_definition(shape, count, shared, data):
-    mean, actions = (data.draw(tensors(*shape, count, low=-1e3, high=1e3)) for _ in range(2))
-    log_std = data.draw(tensors(*([1] * len(shape) if shared else shape), count, low=-3, high=8))
+    mean, actions = (data.draw(tensors(*shape, count)) for _ in range(2))
+    own = [*shape[:-1], 1] if shared and shape else shape  # shared along the last axis of the batch
+    log_std = data.draw(tensors(*own, count, low=-25, high=8))
     expected = over_the_batch(gaussian, mean, log_std, actions)
     got = gaussian_log_prob_entropy(mean, log_std, actions)
     assert got.entropy.shape == shape, f"one entropy for each of the batch {shape}: {tuple(got.entropy.shape)}"
     expect_close(list(got), expected, "the sum over the dimensions")
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_squashed_gaussians_agree_with_the_definition(shape, dtype):
-    u = torch.tensor(FAR, dtype=dtype).expand(*shape, len(FAR))
-    mean, log_std = u + normal(*shape, len(FAR), dtype=dtype), normal(*[1] * len(shape), len(FAR), seed=1, dtype=dtype)
+@pytest.mark.parametrize("dtype, rtol", [(torch.float32, 1e-5), (F64, 1e-11)])
+@pytest.mark.parametrize("batch", [(), (10,), (5, 2)])
+def test_squashed_gaussians_agree_with_the_definition(batch, dtype, rtol):
+    u = torch.tensor([FAR, [0.7] * 10], dtype=dtype).T  # two dimensions, the second one near
+    u = u[5] if batch == () else u.reshape(*batch, 2)
+    mean, log_std = u + normal(*batch, 2, dtype=dtype), normal(*[1] * len(batch), 2, seed=1, dtype=dtype)
     got = tanh_gaussian_log_prob(mean=mean, log_std=log_std, pre_tanh=u)
-    plain = over_the_batch(gaussian, mean, log_std, u)[0]
-    expected = plain - sum(map(log_slope, FAR))
-    expect_close(
-        got.double(), expected, "the Gaussian's log-probability minus sum log(1 - tanh²)", rtol=1e-5, atol=1e-4
-    )
+    (expected,) = over_the_batch(lambda m, s, u: [gaussian(m, s, u)[0] - sum(map(log_slope, u))], mean, log_std, u)
+    law = "the Gaussian's log-probability minus sum log(1 - tanh²)"
+    expect_close(got.double(), expected, law, rtol=rtol, atol=10 * rtol)
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------
@@ -136,6 +144,14 @@ def test_gradients_are_those_of_the_formulas():
         gradients_are_right(lambda x, part=part: categorical_log_prob_entropy(x, actions)[part], normal(3, 4))
     gradients_are_right(gaussian_log_prob_entropy, normal(3, 2), shared, normal(3, 2, seed=2))
     gradients_are_right(tanh_gaussian_log_prob, normal(3, 2), shared, normal(3, 2, seed=2))
+
+
+def test_the_mean_decides_the_dtype():
+    mean, log_std, actions = normal(3, 5, 2)
+    for fn in (gaussian_log_prob_entropy, tanh_gaussian_log_prob):
+        got = fn(mean.float(), log_std, actions.float())
+        dtypes = {part.dtype for part in (got if isinstance(got, tuple) else (got,))}
+        assert dtypes == {torch.float32}, f"float32 mean, float64 log_std: {dtypes}"
 
 
 def test_gradients_are_finite_at_the_ends():

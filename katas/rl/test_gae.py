@@ -122,10 +122,18 @@ def test_the_step_that_resets_is_seen_by_nobody():
 
 
 def test_targets_carry_no_gradient():
-    rewards, values, next_values, *ends = drawn(1, 6, 2)
-    got = compute_gae(rewards, values.requires_grad_(), next_values.requires_grad_(), *ends)
-    assert not got.advantages.requires_grad, "the policy would learn to change the value function: detach"
-    assert not got.returns.requires_grad, "a target that follows the value function is no target: detach"
+    *numbers, terminated, truncated = drawn(1, 6, 2)
+    for one in range(3):
+        followed = [part.clone().requires_grad_(n == one) for n, part in enumerate(numbers)]
+        got = compute_gae(*followed, terminated, truncated)
+        assert not got.advantages.requires_grad, "the policy would learn to change what it is judged by: detach"
+        assert not got.returns.requires_grad, "a target that follows what is trained is no target: detach"
+
+
+def test_the_rewards_decide_the_dtype():
+    rewards, *rest = drawn(1, 6, 2)
+    got = compute_gae(rewards.float(), *rest)
+    assert {part.dtype for part in got} == {torch.float32}, f"float32 rewards, float64 values: {got.returns.dtype}"
 
 
 # --- refusals and standing laws ---------------------------------------------------------------------------------------
@@ -133,7 +141,7 @@ def test_targets_carry_no_gradient():
 
 @pytest.mark.parametrize("name, options", [
     ("gamma", {"gamma": 1.01}), ("gamma", {"gamma": -0.01}), ("gae_lambda", {"gae_lambda": 1.01}),
-    ("gae_lambda", {"gae_lambda": -0.01}),
+    ("gae_lambda", {"gae_lambda": -0.01}), ("gamma", {"gamma": float("nan")}),
 ])  # fmt: skip
 def test_what_is_out_of_range_is_refused(name, options):
     expect_refused(name, lambda: compute_gae(*drawn(0, 3), **options))

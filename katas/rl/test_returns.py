@@ -96,11 +96,23 @@ def test_n_step_returns_agree_with_the_definition(seed, shape, gamma, n, share):
 
 def test_a_target_carries_no_gradient():
     rewards, next_values, *ends = drawn(1, 6, 2)
-    got = n_step_returns(rewards, next_values.requires_grad_(), *ends, gamma=0.9, n=3)
-    assert not got.requires_grad, "a target that follows the value function is no target: detach it"
+    rewards.requires_grad_(), next_values.requires_grad_()
+    for got in (
+        n_step_returns(rewards.detach(), next_values, *ends, gamma=0.9, n=3),
+        n_step_returns(rewards, next_values.detach(), *ends, gamma=0.9, n=3),
+        discounted_returns(rewards, ends[0], gamma=0.9),
+    ):
+        assert not got.requires_grad, "a target that follows what is trained is no target: detach it"
+
+
+def test_the_rewards_decide_the_dtype():
+    rewards, next_values, *ends = drawn(1, 6, 2)
+    got = n_step_returns(rewards.float(), next_values, *ends, gamma=0.9, n=3)
+    assert got.dtype == torch.float32, f"float32 rewards, float64 values: {got.dtype} came out"
 
 
 @example(seed=0, shape=(1100,), gamma=1, share=0.0)
+@example(seed=0, shape=(1100,), gamma=0.5, share=0.0)  # 0.5 to the 1100 is 0
 @given(seeds(), st.sampled_from(SHAPES), st.sampled_from(GAMMAS), st.sampled_from([0, 0.2, 0.9]))
 def test_discounted_returns_agree_with_the_definition(seed, shape, gamma, share):
     rewards, _, ends, _ = drawn(seed, *shape, share=share)
@@ -132,7 +144,10 @@ def test_float32_rewards_are_not_lost_in_a_long_episode():
     ("gamma", lambda: discounted_returns(normal(3), flags(0, 0, 0), gamma=1.01)),
     ("gamma", lambda: discounted_returns(normal(3), flags(0, 0, 0), gamma=-0.01)),
     ("gamma", lambda: n_step_returns(normal(3), normal(3), flags(0, 0, 0), flags(0, 0, 0), gamma=1.01, n=2)),
+    ("gamma", lambda: n_step_returns(normal(3), normal(3), flags(0, 0, 0), flags(0, 0, 0), gamma=-0.01, n=2)),
+    ("gamma", lambda: discounted_returns(normal(3), flags(0, 0, 0), gamma=float("nan"))),
     ("n", lambda: n_step_returns(normal(3), normal(3), flags(0, 0, 0), flags(0, 0, 0), gamma=0.9, n=0)),
+    ("n", lambda: n_step_returns(normal(3), normal(3), flags(0, 0, 0), flags(0, 0, 0), gamma=0.9, n=-3)),
 ])  # fmt: skip
 def test_what_is_out_of_range_is_refused(name, call):
     expect_refused(name, call)

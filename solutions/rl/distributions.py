@@ -24,8 +24,8 @@ def categorical_log_prob_entropy(logits: Float[Tensor, "*batch K"], actions: Int
         log_prob = logits[action] - log sum_k exp(logits[k])
         entropy = -sum_k p_k log p_k,     where 0 log 0 = 0
 
-    A logit of -inf forbids its action. It has the log-probability -inf, adds nothing to the entropy, and gets the
-    gradient 0 from it. At least one action must be allowed.
+    A logit of -inf forbids its action. The action has the log-probability -inf and adds nothing to the entropy. While
+    it is not taken, the gradient of its logit is 0. At least one action must be allowed.
     """
     log_probs = F.log_softmax(logits, dim=-1)
     finite = log_probs.masked_fill(log_probs == -math.inf, 0)  # 0 * -inf would be NaN, in the gradient as well
@@ -44,7 +44,7 @@ def gaussian_log_prob_entropy(
     `log_std` is the natural logarithm of the standard deviation. It may broadcast over the batch: one for all
     observations has the shape (1, ..., 1, A). The entropy has the shape of the batch all the same.
     """
-    log_std = log_std.expand_as(mean)
+    log_std = log_std.expand_as(mean).to(mean.dtype)
     z = (actions - mean) * torch.exp(-log_std)
     log_prob = (-z.square() / 2 - log_std - math.log(2 * math.pi) / 2).sum(dim=-1)
     return LogProbEntropy(log_prob, (log_std + math.log(2 * math.pi * math.e) / 2).sum(dim=-1))
@@ -58,7 +58,8 @@ def tanh_gaussian_log_prob(
         log_prob = log_prob of pre_tanh - sum_a log(1 - tanh(pre_tanh_a)^2)
 
     Squashing into (-1, 1) crowds probability at the ends, hence the correction. It takes `pre_tanh` and not the action:
-    in float32 tanh(10) is 1, from which nothing leads back. Finite for any finite `pre_tanh`, with its gradient.
+    in float32 tanh(10) is 1, from which nothing leads back. The correction is finite, with its gradient, for all
+    |pre_tanh| ≤ 1e30.
 
     Source: Haarnoja et al., Soft Actor-Critic (arXiv 1801.01290), appendix C.
     """

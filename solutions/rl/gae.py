@@ -43,7 +43,7 @@ def compute_gae(
     for name, number in (("gamma", gamma), ("gae_lambda", gae_lambda)):
         if not 0 <= number <= 1:
             raise ValueError(f"{name} must lie in [0, 1], got {number}")
-    rewards, values, next_values = rewards.detach(), values.detach(), next_values.detach()
+    rewards, values, next_values = (part.detach().to(rewards.dtype) for part in (rewards, values, next_values))
     deltas = rewards + gamma * next_values * ~terminated - values
     decays = gamma * gae_lambda * (~(terminated | truncated)).to(deltas)
     return Advantages(advantages := _summed_backwards(deltas, decays), advantages + values)

@@ -3,6 +3,7 @@
 A rollout has T steps, in time order along axis 0, of several environments side by side on the other axes. Episodes end
 inside it. `terminated`: the task itself has ended, so nothing follows. `truncated`: a time limit stopped an episode
 that would have gone on, so the value of its last observation stands for the rest. Both may be set: it has terminated.
+Returns are targets: they carry no gradient.
 """
 
 import torch
@@ -23,6 +24,7 @@ def discounted_returns(
     Source: Sutton & Barto, Reinforcement Learning (2nd edition), section 3.3.
     """
     _check_gamma(gamma)
+    rewards = rewards.detach()
     following, returns = rewards.new_zeros(rewards.shape[1:]), []
     for reward, goes_on in zip(rewards.flip(0), (~episode_ends).flip(0), strict=True):
         following = reward + gamma * (goes_on * following)
@@ -45,8 +47,8 @@ def n_step_returns(
 
     m is n, or less: the episode or the rollout ends after m steps. `next_values[t]` is V_{t+1}, the value of the
     observation after step t; where an episode ends, of its last observation, not of the first one of the next episode.
-    V counts as 0 where the episode has terminated. Truncation and the end of the rollout bootstrap. What comes back is
-    a target and carries no gradient. `gamma` as above, `n` ≥ 1.
+    V counts as 0 where the episode has terminated. Truncation and the end of the rollout bootstrap. `gamma` as above,
+    `n` ≥ 1.
 
     Source: Sutton & Barto, chapter 7.
     """
@@ -54,7 +56,8 @@ def n_step_returns(
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     goes_on = ~(terminated | truncated)
-    one_step = rewards + gamma * next_values.detach() * ~terminated
+    rewards, next_values = rewards.detach(), next_values.detach().to(rewards.dtype)
+    one_step = rewards + gamma * next_values * ~terminated
     returns = one_step
     for _ in range(min(n, len(rewards)) - 1):  # one reward more in each round, where the episode goes on
         longer = rewards[:-1] + gamma * returns[1:]

@@ -1,7 +1,7 @@
 """Mean and variance of a stream, so that a network sees observations of size one; and advantages on one scale.
 
 Observations come in batches, and what is their scale changes as the policy gets better. The statistics cover everything
-that has been seen, each sample with the same weight.
+that has been seen, each sample with the same weight. Observations and advantages are data: no gradient is promised.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 class RunningMeanStd:
     """Mean and population variance of all samples so far, batch by batch.
 
-    `shape` is that of one sample. Before the first sample, `mean` is 0, `var` 1 and `count` 0. Two batches merge as
+    `shape` is that of one sample. Before the first one, `mean` is 0, `var` 1 and `count`, an int, 0. Batches merge as
 
         delta = mean_b - mean_a,   mean = mean_a + delta * n_b / n
         n * var = n_a * var_a + n_b * var_b + delta^2 * n_a * n_b / n,       n = n_a + n_b
@@ -29,7 +29,9 @@ class RunningMeanStd:
         self.count = 0
 
     def update(self, batch: Float[Tensor, "N *shape"]) -> None:
-        """Adds N samples. None at all change nothing."""
+        """Adds N samples of `shape`; another shape is refused. No samples change nothing."""
+        if batch.shape[1:] != self.mean.shape:
+            raise ValueError(f"batch must hold samples of shape {tuple(self.mean.shape)}, got {tuple(batch.shape)}")
         if len(batch) == 0:
             return
         batch = batch.detach().to(self.mean)
@@ -43,9 +45,9 @@ class RunningMeanStd:
     def normalise(
         self, x: Float[Tensor, "*batch"], *, clip: float = 10.0, eps: float = 1e-8
     ) -> Float[Tensor, "*batch"]:
-        """(x - mean) / sqrt(var + eps), cut to [-clip, clip], in the dtype of x. It learns nothing from x.
+        """(x - mean) / sqrt(var + eps), cut to [-clip, clip]. It is computed in float64 and has the dtype of x.
 
-        `clip` > 0.
+        x is one sample or a batch of them. The statistics stay what they are. `clip` > 0.
         """
         if not clip > 0:
             raise ValueError(f"clip must be positive, got {clip}")
@@ -62,7 +64,7 @@ class RunningMeanStd:
 def normalise_advantages(advantages: Float[Tensor, "*batch"], *, eps: float = 1e-8) -> Float[Tensor, "*batch"]:
     """(advantages - mean) / (std + eps) over all of them: steps and environments together.
 
-    `std` is that of the population (divided by N). So a single advantage becomes 0, as equal ones do, and not NaN.
+    `std` is that of the population (divided by N). So a single advantage becomes 0 and not NaN.
     """
     if advantages.numel() == 0:
         return advantages.clone()

@@ -14,9 +14,8 @@ def categorical_log_prob_entropy(logits, actions):
 
 
 def gaussian_log_prob_entropy(mean, log_std, actions):
-    gaussian = Normal(
-        mean, log_std.exp().expand(mean.shape), validate_args=False
-    )  # `Independent` refuses empty batches
+    std = log_std.to(mean.dtype).exp().expand(mean.shape)
+    gaussian = Normal(mean, std, validate_args=False)  # `Independent` refuses empty batches
     return LogProbEntropy(gaussian.log_prob(actions).sum(-1), gaussian.entropy().sum(-1))
 
 

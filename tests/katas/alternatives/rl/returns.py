@@ -4,8 +4,9 @@ import torch
 
 
 def discounted_returns(rewards, episode_ends, *, gamma):
-    if gamma < 0 or gamma > 1:
+    if not (gamma >= 0 and gamma <= 1):
         raise ValueError("gamma")
+    rewards = rewards.detach()
     flat = rewards.flatten(1) if rewards.dim() > 1 else rewards[:, None]
     episode = (episode_ends.long().cumsum(0) - episode_ends.long()).reshape(flat.shape)
     steps = torch.arange(len(rewards), device=rewards.device)
@@ -16,10 +17,11 @@ def discounted_returns(rewards, episode_ends, *, gamma):
 
 
 def n_step_returns(rewards, next_values, terminated, truncated, *, gamma, n):
-    if gamma < 0 or gamma > 1:
+    if not (gamma >= 0 and gamma <= 1):
         raise ValueError("gamma")
     if n <= 0:
         raise ValueError("n")
+    rewards, next_values = rewards.detach(), next_values.to(rewards.dtype)
     length, start = len(rewards), torch.arange(len(rewards), device=rewards.device)
     result, alive = torch.zeros_like(rewards), torch.ones_like(terminated)
     for k in range(min(n, length)):

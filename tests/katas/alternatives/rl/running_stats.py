@@ -15,6 +15,8 @@ class RunningMeanStd:
 
     @torch.no_grad()
     def update(self, batch):
+        if batch.shape[1:] != self.mean.shape:
+            raise ValueError("batch")
         for sample in batch.double():
             self.count += 1
             delta = sample - self.mean

@@ -64,7 +64,7 @@ MISTAKES = [
             why="Evaluation would change the policy: what is normalised is only looked at.",
             find="        return ((x.to(self.mean)",
             replace="        self.update(x.reshape(-1, *self.mean.shape))\n        return ((x.to(self.mean)"),
-    Mistake("state_is_no_copy", "test_a_resumed_stream_is_the_uninterrupted_one",
+    Mistake("state_is_no_copy", "test_saved_numbers_are_copies_both_ways",
             why="What was saved would change with the next in-place step.",
             find='self.mean, self.var, self.count = state["mean"].clone(), state["var"].clone(), state["count"]',
             replace='self.mean, self.var, self.count = state["mean"], state["var"], state["count"]'),
