@@ -125,20 +125,9 @@ def diff(topic: str, kata: str) -> int:
         print(f"{names[0]} is the same as {names[1]}")
         return 0
     colour = "always" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "never"
-    command = [
-        "git",
-        "--no-pager",
-        "diff",
-        "--no-index",
-        "--no-prefix",
-        f"--color={colour}",
-        "-U2",
-        "--text",
-        "--",
-        *names,
-    ]
+    options = ["--no-index", "--no-prefix", f"--color={colour}", "-U2", "--text"]
     try:
-        done = subprocess.run(command, cwd=ROOT)
+        done = subprocess.run(["git", "--no-pager", "diff", *options, "--", *names], cwd=ROOT)
     except FileNotFoundError:
         print(f"diff needs git. Compare {' with '.join(names)}")
         return 1

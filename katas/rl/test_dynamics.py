@@ -1,5 +1,1 @@
-"""Dynamics: what changes when one thing is different, and why. `pytest katas/rl -m gpu`"""
-
-import pytest
-
-pytestmark = pytest.mark.gpu
+"""Dynamics: what changes when one thing is different, and why. They come with the training loops of this topic."""

@@ -79,9 +79,8 @@ def test_speed(benchmark, request, who, device):
         if device == "cuda":
             torch.cuda.synchronize()
 
-    run()
     benchmark.group = f"compute_gae, {STEPS} steps of {ENVIRONMENTS} environments, on {device}"
-    benchmark.pedantic(run, rounds=10 if who != "elements" else 3)
+    benchmark.pedantic(run, rounds=30 if who != "elements" else 3, warmup_rounds=10 if who in WHO else 1)
 
 
 @pytest.mark.parametrize("loop, floor", [(elements, 5), (steps, 1)], ids=["elements", "steps"])

@@ -1,1 +1,0 @@
-"""The recipes of the rl checks: models, data, and how they are trained."""
