@@ -6,4 +6,6 @@ KATAS = (
     "gae",
     "distributions",
     "running_stats",
+    "reinforce",
+    "dqn",
 )
