@@ -8,4 +8,5 @@ KATAS = (
     "running_stats",
     "reinforce",
     "dqn",
+    "ppo",
 )
