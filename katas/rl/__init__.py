@@ -9,4 +9,5 @@ KATAS = (
     "reinforce",
     "dqn",
     "ppo",
+    "sac",
 )
