@@ -10,4 +10,5 @@ KATAS = (
     "dqn",
     "ppo",
     "sac",
+    "evaluation",
 )
