@@ -1,4 +1,4 @@
-"""Reinforcement learning: returns, advantages, policies as distributions, running statistics."""
+"""Reinforcement learning: returns and advantages, policies and values, environments in tensors, training loops."""
 
 # The topic's katas in learning order: the one list that everything else reads.
 KATAS = (
@@ -7,8 +7,11 @@ KATAS = (
     "distributions",
     "running_stats",
     "reinforce",
+    "replay_buffer",
     "dqn",
     "ppo",
+    "reward_shaping",
     "sac",
     "evaluation",
+    "ppo_training",
 )

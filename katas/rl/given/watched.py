@@ -1,11 +1,26 @@
 """What the specs of loops look at: environments that follow a script and models that keep what they are shown."""
 
+from typing import NamedTuple
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from katas.rl.given.environments import EnvStep
+from katas.rl.given.networks import PolicyAndValue
 
 TERMINATED, TRUNCATED = "terminated", "truncated"
+
+
+class Seen(NamedTuple):
+    """One step of one environment, in Python numbers."""
+
+    observation: tuple[float, ...]
+    action: int
+    reward: float
+    terminated: bool
+    truncated: bool
+    next_observation: tuple[float, ...]
+    valid: bool  # False: the step that resets
 
 
 class Scripted:
@@ -23,6 +38,7 @@ class Scripted:
         self.script, self.num_envs, self.num_actions = script, len(script), num_actions
         self.dtype, self.reset_reward = dtype, reset_reward
         self.resets, self.actions, self.max_steps = 0, [], 2000
+        self.seen: list[list[Seen]] = []  # all steps so far, each with one `Seen` for every environment
 
     def reset(self) -> Tensor:
         self.resets += 1
@@ -32,16 +48,56 @@ class Scripted:
     def step(self, actions: Tensor) -> EnvStep:
         assert len(self.actions) < self.max_steps, f"{self.max_steps} steps, and no end: which flags end an episode?"
         self.actions.append(actions.clone())
-        rewards, endings = [], []
-        for e, (k, t) in enumerate(self.places):
+        rewards, endings, before = [], [], self.places[:]
+        for e, (k, t) in enumerate(before):
             planned, ending = self.script[e][k % len(self.script[e])]
-            over = t == len(planned)  # the step that resets
+            over = self._over(e, k, t)  # the step that resets
             rewards.append(self.reset_reward if over else planned[t])
             self.places[e] = (k + 1, 0) if over else (k, t + 1)
             endings.append(ending if not over and t + 1 == len(planned) else "")
+        self._remember(before, actions.tolist(), rewards, endings)
         flags = (torch.tensor([word in ending for ending in endings], device="cpu") for word in (TERMINATED, TRUNCATED))
         return EnvStep(self._observations(), torch.tensor(rewards, dtype=self.dtype, device="cpu"), *flags)
 
     def _observations(self) -> Tensor:
         places = [[e, k, t] for e, (k, t) in enumerate(self.places)]
         return torch.tensor(places, dtype=self.dtype, device="cpu")
+
+    def _remember(self, before, actions, rewards, endings) -> None:
+        ends = [(TERMINATED in ending, TRUNCATED in ending) for ending in endings]
+        resets = [self._over(e, *place) for e, place in enumerate(before)]
+        columns = zip(before, actions, rewards, ends, self.places, resets, strict=True)
+        self.seen.append([
+            Seen((e, *place), action, reward, *flags, (e, *after), not over)
+            for e, (place, action, reward, flags, after, over) in enumerate(columns)
+        ])  # fmt: skip
+
+    def _over(self, e: int, k: int, t: int) -> bool:
+        return t == len(self.script[e][k % len(self.script[e])][0])
+
+
+FEATURES = (0.4, 0.3, -0.2)
+
+
+class Line(nn.Module):
+    """Two parameters: the logits are 0 and slope · x, the value is height · x, for x = 0.5 + observation · FEATURES.
+
+    It keeps the observations that it is shown while gradients are recorded.
+    """
+
+    def __init__(self, slope: float = 0.7, height: float = -0.4):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope, dtype=torch.float64))
+        self.height = nn.Parameter(torch.tensor(height, dtype=torch.float64))
+        self.learned: list[list[tuple[float, ...]]] = []
+
+    def forward(self, observations: Tensor) -> PolicyAndValue:
+        if torch.is_grad_enabled():
+            self.learned.append([tuple(row) for row in observations.tolist()])
+        x = 0.5 + observations @ observations.new_tensor(FEATURES)
+        return PolicyAndValue(torch.stack([0 * x, self.slope * x], dim=-1), self.height * x)
+
+
+def feature(observation: tuple[float, ...]) -> float:
+    """x of a `Line`, on Python floats."""
+    return 0.5 + sum(one * other for one, other in zip(observation, FEATURES, strict=True))

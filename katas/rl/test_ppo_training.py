@@ -1,0 +1,300 @@
+"""ppo_training: rollouts without gaps, and every minibatch as promised.
+
+The environments follow a script and remember what they showed. The model has two parameters, so every update is
+followed in Python numbers from what was seen. Out of scope: the networks, real-valued actions.
+"""
+
+import copy
+import math
+import re
+
+import pytest
+import torch
+
+from katas.lab.expect import expect_close, expect_equal, expect_refused
+from katas.lab.laws import device_is_followed, global_rng_is_untouched
+from katas.lab.strategies import rng
+from katas.rl.given.networks import ActorCritic, PolicyAndValue
+from katas.rl.given.probes import PROBES, Probe
+from katas.rl.given.watched import TERMINATED, TRUNCATED, Line, Scripted, feature
+from katas.rl.ppo_training import collect_rollout, train_ppo
+
+F64 = torch.float64
+CLIP = {"rtol": 1e-5, "atol": 1e-6}  # clip_grad_norm_ divides by the norm + 1e-6
+SCRIPT = (
+    [([1.0, -2.0], TERMINATED), ([4.0, 0.5, 1.0, -3.0, 2.0], TRUNCATED)],
+    [([8.0, -1.0, 0.0], TRUNCATED), ([3.0], TERMINATED)],
+    [([0.5] * 7, f"{TERMINATED} {TRUNCATED}"), ([-6.0], TRUNCATED)],
+)
+
+
+def scripted(**options):
+    return Scripted(*SCRIPT, dtype=F64, **options)
+
+
+def trained(updates, *, model=None, envs=None, lr=0.1, seed=1, **options):
+    """Runs `train_ppo`: the model, the environments, and the reports."""
+    model, envs, reports = model or Line(), envs or scripted(reset_reward=1e6), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    options = dict(generator=rng(seed), rollout_steps=6, minibatch_size=5, on_update=reports.append) | options
+    options.setdefault("optimizer", optimizer)
+    train_ppo(model=model, envs=envs, updates=updates, **options)
+    return model, envs, reports
+
+
+# --- a rollout --------------------------------------------------------------------------------------------------------
+
+
+def collected(model, envs, observations, resets, steps, generator):
+    return collect_rollout(
+        model=model, envs=envs, observations=observations, resets=resets, steps=steps, generator=generator
+    )  # fmt: skip
+
+
+def test_a_rollout_by_hand():
+    envs, model = Scripted([([1.0, 2.0], TERMINATED), ([4.0] * 9, TRUNCATED)], dtype=F64), Line()
+    first = envs.reset()
+    rollout, last, resets = collected(model, envs, first, torch.tensor([False]), 5, rng(3))
+    steps = [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0), (0, 1, 1), (0, 1, 2)]
+    expect_equal(rollout.observations[:, 0], steps[:5], "what the policy saw; (0, 0, 2) is the last of its episode")
+    expect_equal(rollout.rewards[:, 0], [1.0, 2, 0, 4, 4], "the reward of each step")
+    flags = [part[:, 0].int() for part in (rollout.terminated, rollout.truncated, rollout.valid)]
+    expect_equal(
+        flags, [[0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 1, 1]], "ends, and the step that resets: not valid"
+    )
+    values = [-0.4 * feature(step) for step in steps]
+    expect_close(rollout.values[:, 0], values[:5], "the value of what was seen")
+    expect_close(rollout.next_values[:, 0], values[1:], "of what the step returned: also the last one of an episode")
+    expect_equal(last, [list(steps[5])], "the observation from which the next rollout goes on")
+    expect_equal(resets.int(), [0], "its next step does not reset")
+
+
+def test_rollouts_go_on_without_a_gap():
+    whole, parts, model, generators = scripted(), scripted(), Line(), (rng(2), rng(2))
+    start = torch.zeros(3, dtype=torch.bool)
+    expected, *_ = collected(model, whole, whole.reset(), start, 12, generators[0])
+    observations, resets, got = parts.reset(), start, []
+    for steps in (1, 2, 3, 6):
+        rollout, observations, resets = collected(model, parts, observations, resets, steps, generators[1])
+        got.append(rollout)
+    for field, *pieces in zip(expected._fields, *got, strict=True):
+        expect_close(torch.cat(pieces), getattr(expected, field), f"four rollouts are one long one: {field}")
+    assert parts.resets == 1, "an episode goes on in the next rollout: no reset between them"
+
+
+def test_actions_are_drawn_from_the_policy():
+    class Three(torch.nn.Module):
+        def forward(self, observations):
+            logits = torch.tensor([0.2, 0.5, 0.3], dtype=F64).log().expand(len(observations), 3)
+            return PolicyAndValue(logits + 100, observations[:, 0])
+
+    envs = Scripted(*[[([0.0] * 1000, TERMINATED)]] * 9, num_actions=3, dtype=F64)
+    rollout, *_ = collected(Three(), envs, envs.reset(), torch.zeros(9, dtype=torch.bool), 1000, rng(1))
+    shares = torch.stack([(rollout.actions == action).double().mean() for action in range(3)])
+    # of 9,000 draws a share has a standard deviation of at most 0.0053: six of them, one generator in 150 million
+    assert (shares - torch.tensor([0.2, 0.5, 0.3])).abs().max() < 0.032, f"softmax(logits): {shares.tolist()}"
+    expected = torch.tensor([0.2, 0.5, 0.3], dtype=F64).log()[rollout.actions]
+    expect_close(rollout.log_probs, expected, "the log-probability of the action that was taken")
+    expect_equal(torch.stack(envs.actions), rollout.actions, "and the environments were given these actions")
+    assert rollout.actions.T.unique(dim=0).shape[0] == 9, "every environment has draws of its own"
+    assert not any(part.requires_grad for part in rollout), "a rollout is data: no gradient is recorded"
+
+
+# --- the definition of an update --------------------------------------------------------------------------------------
+
+
+def policy(slope, x):
+    """(log-probability, its slope) of both actions."""
+    p = 1 / (1 + math.exp(-slope * x))
+    return [(math.log(1 - p), -x * p), (math.log(p), x * (1 - p))]
+
+
+def rows_of(seen, slope, height, gamma, gae_lambda):
+    """By observation: x, action, old log-probability, old value, advantage, return, of every valid step."""
+    rows = {}
+    for steps in zip(*seen, strict=True):  # one environment
+        ahead = 0.0
+        for step in reversed(steps):
+            x, ends = feature(step.observation), step.terminated or step.truncated
+            following = 0 if step.terminated else gamma * height * feature(step.next_observation)
+            ahead = step.reward + following - height * x + (0 if ends else gamma * gae_lambda * ahead)
+            old = policy(slope, x)[step.action][0]
+            if step.valid:
+                rows[step.observation] = [x, step.action, old, height * x, ahead, ahead + height * x]
+    mean = sum(row[4] for row in rows.values()) / len(rows)
+    std = (sum((row[4] - mean) ** 2 for row in rows.values()) / len(rows)) ** 0.5
+    for row in rows.values():
+        row[4] = (row[4] - mean) / (std + 1e-8)
+    return rows
+
+
+def losses(rows, slope, height, clip_range, value_clip_range):
+    """Means over a minibatch: (policy loss, value loss, entropy, KL), and their slopes."""
+    numbers, slopes = [0.0] * 4, [0.0] * 3
+    for x, action, old, old_value, advantage, wanted in rows:
+        (log_prob, rise), both = policy(slope, x)[action], policy(slope, x)
+        ratio, value = math.exp(log_prob - old), height * x
+        cut = min(max(ratio, 1 - clip_range), 1 + clip_range)
+        moved = old_value + min(max(value - old_value, -value_clip_range), value_clip_range)
+        numbers[0] -= min(ratio * advantage, cut * advantage) / len(rows)
+        slopes[0] -= (ratio * advantage * rise if ratio * advantage <= cut * advantage else 0) / len(rows)
+        numbers[1] += max((value - wanted) ** 2, (moved - wanted) ** 2) / 2 / len(rows)
+        slopes[1] += ((value - wanted) * x if abs(value - wanted) >= abs(moved - wanted) - 1e-12 else 0) / len(rows)
+        numbers[2] -= sum(math.exp(one) * one for one, _ in both) / len(rows)
+        slopes[2] -= sum(math.exp(one) * change * one for one, change in both) / len(rows)
+        numbers[3] += (ratio - 1 - math.log(ratio)) / len(rows)
+    return numbers, slopes
+
+
+def follow(seen, learned, *, slope=0.7, height=-0.4, rollout_steps=6, epochs=4, minibatch_size=5, gamma=0.99,
+           gae_lambda=0.95, clip_range=0.2, value_clip_range=math.inf, value_coefficient=0.5, entropy_coefficient=0.0,
+           max_grad_norm=0.5, lr=0.1):  # fmt: skip
+    """After every update: (the reported means, slope, height), from what was seen and learned."""
+    learned = iter(learned)
+    for start in range(0, len(seen), rollout_steps):
+        rows = rows_of(seen[start : start + rollout_steps], slope, height, gamma, gae_lambda)
+        told = []
+        for _ in range(epochs * math.ceil(len(rows) / minibatch_size)):
+            batch = [rows[observation] for observation in next(learned)]
+            numbers, (pulls, errors, spreads) = losses(batch, slope, height, clip_range, value_clip_range)
+            change = (pulls - entropy_coefficient * spreads, value_coefficient * errors)
+            scale = lr * min(1, max_grad_norm / math.hypot(*change))
+            slope, height = slope - scale * change[0], height - scale * change[1]
+            told.append(numbers)
+        yield [sum(column) / len(told) for column in zip(*told, strict=True)], slope, height
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"epochs": 1, "max_grad_norm": 1e9}, {"lr": 2.0, "clip_range": 0.05}, {"minibatch_size": 100},
+    {"gamma": 0.5, "gae_lambda": 0.3, "lr": 0.5}, {"entropy_coefficient": 3.0}, {"value_coefficient": 20.0},
+    {"value_clip_range": 0.3, "lr": 1.0, "max_grad_norm": 5.0, "value_coefficient": 2.0}, {"rollout_steps": 1},
+], ids=lambda options: " ".join(options) or "defaults")  # fmt: skip
+def test_every_update_agrees_with_the_definition(options):
+    model, told = Line(), []
+    _, envs, _ = trained(4, model=model, **options, on_update=lambda report: told.append(
+        (report, float(model.slope), float(model.height))))  # fmt: skip
+    expected = list(follow(envs.seen, model.learned, **options))
+    assert len(told) == 4 == len(expected), f"updates=4: one report after each, not {len(told)}"
+    for update, ((report, *after), (numbers, *weights)) in enumerate(zip(told, expected, strict=True)):
+        expect_close(report, [update, *numbers], f"update {update}: the means over its minibatches", **CLIP)
+        expect_close(after, weights, f"slope and height after update {update}", **CLIP)
+    assert [type(number) for number in told[0][0]] == [int] + [float] * 4, f"Python numbers: {told[0][0]}"
+
+
+def test_minibatches_hold_every_valid_step_once():
+    model, envs, _ = trained(1, rollout_steps=12, epochs=2)
+    valid = sorted(step.observation for steps in envs.seen for step in steps if step.valid)
+    resets = {step.observation for steps in envs.seen for step in steps if not step.valid}
+    assert resets and not resets & set(sum(model.learned, [])), "the step that resets is never learned from"
+    half = len(model.learned) // 2
+    for epoch, part in enumerate((model.learned[:half], model.learned[half:])):
+        assert sorted(sum(part, [])) == valid, f"epoch {epoch}: every valid step once"
+    assert model.learned[:half] != model.learned[half:], "in a new order in every epoch"
+
+
+def test_episodes_go_on_from_update_to_update():
+    _, envs, _ = trained(5)
+    assert envs.resets == 1, f"reset() once, at the start: {envs.resets} times"
+    ends = [step.observation for steps in envs.seen for step in steps if step.terminated or step.truncated]
+    assert (2.0, 0.0, 6.0) in ends, "an episode of seven steps ends, although a rollout has six"
+
+
+def test_the_callback_comes_last_and_may_change_rates():
+    model, before = Line(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def stop(report):
+        before.append([float(model.slope), float(model.height)])
+        optimizer.param_groups[0]["lr"] = 0.0
+
+    trained(3, model=model, optimizer=optimizer, on_update=stop)
+    assert before[0] != [0.7, -0.4], "the callback comes after the update"
+    assert before[0] == before[1] == before[2], "a learning rate of 0, set by the callback, holds from then on"
+
+
+def test_old_gradients_are_cleared():
+    model = Line()
+    model.slope.grad = torch.tensor(1e6, dtype=F64)
+    _, envs, _ = trained(1, model=model, epochs=1, minibatch_size=100)
+    ((_, slope, _),) = follow(envs.seen, model.learned, epochs=1, minibatch_size=100)
+    expect_close(float(model.slope), slope, "a gradient left over from before counts nowhere", **CLIP)
+
+
+def test_it_goes_on_from_a_first_update():
+    *_, reports = trained(7, first_update=5)
+    assert [report.update for report in reports] == [5, 6], "the updates first_update to updates - 1"
+    assert trained(2, first_update=2)[1].seen == [], "nothing left to do"
+
+
+def test_the_generator_alone_decides_and_goes_on():
+    first, again = rng(5), rng(5)
+    runs = [trained(2, generator=generator)[0] for generator in (first, again, again)]
+    places = [(model.learned, float(model.slope)) for model in runs]
+    assert places[0] == places[1], "the same state of the generator gives the same run"
+    assert places[1] != places[2], "a second run on one generator draws other actions and minibatches"
+
+
+@pytest.mark.parametrize("what", ["values", "rewards"])
+def test_a_loss_that_is_not_finite_changes_nothing(what):
+    envs = scripted()
+    model, kept = Line(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def spoil(report):
+        if report.update == 1:
+            if what == "values":
+                model.height.data.fill_(math.nan)
+            else:
+                envs.script = [[([math.nan] * 9, TERMINATED)] * 9] * 3
+            kept.append(copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"])))
+
+    with pytest.raises(FloatingPointError) as raised:
+        trained(5, model=model, optimizer=optimizer, envs=envs, on_update=spoil)
+    assert re.search(r"\b2\b", str(raised.value)), f"{what} of update 2 are NaN; the error says: {raised.value}"
+    got = (model.state_dict(), optimizer.state_dict()["state"])
+    expect_equal(got, kept[0], "weights and momentum are as they were after the last good step")
+
+
+# --- the light twin of the full check: probes with exact values -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_are_learned_exactly(name):
+    rules, gamma = PROBES[name], 0.8
+    torch.manual_seed(0)
+    model, envs = ActorCritic(1, 2, hidden=(16,)), Probe(rules, 8, generator=rng(1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    train_ppo(model, envs, optimizer, updates=50, generator=rng(2), rollout_steps=16, minibatch_size=64, gamma=gamma)
+    for observation in rules.observations:
+        with torch.no_grad():
+            logits, values = model(torch.tensor([[observation]]))
+        expected = rules.value(observation, gamma)
+        assert abs(float(values) - expected) < 0.1, (
+            f"the value of {observation}: {float(values):.3f}, exact {expected:g}"
+        )
+        if rules.best_action is not None:
+            sure = float(logits.softmax(dim=-1)[0, rules.best_action(observation)])
+            assert sure > 0.9, f"the best action at {observation} has the probability {sure:.2f}"
+
+
+# --- refusals and standing laws ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, call", [
+    ("envs", lambda: trained(1, envs=scripted(num_actions=None))),
+    ("steps", lambda: trained(1, rollout_steps=0)), ("clip_range", lambda: trained(1, clip_range=0)),
+    ("gamma", lambda: trained(1, gamma=1.5)), ("minibatch_size", lambda: trained(1, minibatch_size=0)),
+])  # fmt: skip
+def test_what_is_out_of_range_is_refused(name, call):
+    expect_refused(name, call)
+
+
+@pytest.mark.parametrize("law", [device_is_followed, global_rng_is_untouched])
+def test_standing_laws(law):
+    with torch.device("cpu"):
+        model = Line()
+
+    law(lambda: trained(2, model=model, lr=0.0)[0].slope.detach())
