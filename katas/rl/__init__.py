@@ -11,7 +11,9 @@ KATAS = (
     "dqn",
     "ppo",
     "reward_shaping",
+    "cartpole",
     "sac",
+    "pendulum",
     "evaluation",
     "ppo_training",
 )
