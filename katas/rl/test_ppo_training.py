@@ -185,14 +185,16 @@ def test_every_update_agrees_with_the_definition(options):
 
 
 def test_minibatches_hold_every_valid_step_once():
-    model, envs, _ = trained(1, rollout_steps=12, epochs=2)
+    model, envs = Line(), scripted()
+    train_ppo(model, envs, torch.optim.SGD(model.parameters(), lr=0.1), updates=1, generator=rng(1))
+    assert len(envs.seen) == 128 and len(model.learned[0]) == 256, "by default 128 steps, in minibatches of 256"
     valid = sorted(step.observation for steps in envs.seen for step in steps if step.valid)
     resets = {step.observation for steps in envs.seen for step in steps if not step.valid}
     assert resets and not resets & set(sum(model.learned, [])), "the step that resets is never learned from"
-    half = len(model.learned) // 2
-    for epoch, part in enumerate((model.learned[:half], model.learned[half:])):
-        assert sorted(sum(part, [])) == valid, f"epoch {epoch}: every valid step once"
-    assert model.learned[:half] != model.learned[half:], "in a new order in every epoch"
+    epochs = [model.learned[n] + model.learned[n + 1] for n in range(0, 8, 2)]  # four of two minibatches
+    for n, learned in enumerate(epochs):
+        assert sorted(learned) == valid, f"epoch {n}: every valid step once"
+    assert len(model.learned) == 8 and epochs[0] != epochs[1], "4 epochs, each in a new order"
 
 
 def test_episodes_go_on_from_update_to_update():
@@ -265,9 +267,10 @@ def test_a_loss_that_is_not_finite_changes_nothing(what):
 def test_probes_are_learned_exactly(name):
     rules, gamma = PROBES[name], 0.8
     torch.manual_seed(0)
-    model, envs = ActorCritic(1, 2, hidden=(16,)), Probe(rules, 8, generator=rng(1))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    train_ppo(model, envs, optimizer, updates=50, generator=rng(2), rollout_steps=16, minibatch_size=64, gamma=gamma)
+    model, envs = ActorCritic(1, 2, hidden=(16,)), Probe(rules, 32, generator=rng(1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    train_ppo(model, envs, optimizer, updates=20, generator=rng(2), rollout_steps=5, gamma=gamma)
+    # after 15 updates, over 8 seeds: values off by at most 0.06, the best action with a probability of 0.999
     for observation in rules.observations:
         with torch.no_grad():
             logits, values = model(torch.tensor([[observation]]))
