@@ -69,7 +69,7 @@ def minibatches(
     """Indices of the samples of one minibatch after another.
 
     In every epoch each sample occurs once, in an order drawn anew. The last minibatch of an epoch is smaller if the
-    numbers do not divide. Indices are on the device of the generator. The arguments are at least 1; no samples have no
-    minibatches.
+    numbers do not divide. Indices are on the device of the generator. `minibatch_size` and `epochs` are at least 1; of
+    0 samples there are no minibatches.
     """
     raise NotImplementedError

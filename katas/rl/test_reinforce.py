@@ -81,12 +81,14 @@ def test_the_loss_agrees_with_the_definition(seed, lengths, scale, with_baseline
     expect_close(got, expected, "-1/E times the sum of log_prob * (return - baseline)", rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("with_baselines", [True, False])
 @pytest.mark.parametrize("bad", [math.nan, -math.inf, math.inf])
-def test_what_lies_outside_the_mask_has_no_influence(bad):
+def test_what_lies_outside_the_mask_has_no_influence(bad, with_baselines):
     mask = episodes((2, 4, 1))
     log_probs, returns, baselines = normal(3, *mask.shape)
+    baselines = baselines if with_baselines else None
     expected = reinforce_loss(log_probs, returns, mask, baselines=baselines)
-    for part in (log_probs, returns, baselines):
+    for part in (log_probs, returns, baselines)[: 2 + with_baselines]:
         part[~mask] = bad
     log_probs.requires_grad_()
     got = reinforce_loss(log_probs, returns, mask, baselines=baselines)
@@ -133,6 +135,8 @@ def test_returns_and_baselines_get_no_gradient():
     log_probs, returns, baselines = (part.requires_grad_() for part in normal(3, *mask.shape).unbind())
     reinforce_loss(log_probs, returns, mask, baselines=baselines).backward()
     assert returns.grad is None and baselines.grad is None, "the baseline is a judge: it has a loss of its own"
+    reinforce_loss(log_probs, returns, mask).backward()
+    assert returns.grad is None, "returns are data"
 
 
 def test_the_gradient_is_that_of_the_formula():
@@ -144,8 +148,9 @@ def test_the_gradient_is_that_of_the_formula():
 def test_the_log_probabilities_decide_the_dtype():
     log_probs, returns = normal(2, 3, 2)
     mask = episodes((3, 1))
-    got = reinforce_loss(log_probs.float(), returns, mask, baselines=returns)
-    assert got.dtype == torch.float32, f"float32 log-probabilities, float64 returns: the loss is {got.dtype}"
+    for baselines in (returns, None):
+        got = reinforce_loss(log_probs.float(), returns, mask, baselines=baselines)
+        assert got.dtype == torch.float32, f"float32 log-probabilities, float64 returns: the loss is {got.dtype}"
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 0)])
@@ -160,3 +165,4 @@ def test_standing_laws(law):
     mask = episodes((2, 5, 4))
     log_probs, returns, baselines = normal(3, *mask.shape)
     law(reinforce_loss, log_probs, returns, mask, baselines=baselines)
+    law(reinforce_loss, log_probs, returns, mask)

@@ -19,7 +19,8 @@ def epsilon_at(step: int, *, start: float = 1.0, end: float = 0.05, decay_steps:
     for name, share in (("start", start), ("end", end)):
         if not 0 <= share <= 1:
             raise ValueError(f"{name} must lie in [0, 1], got {share}")
-    return start + (end - start) * min(1.0, step / decay_steps)
+    done = min(1.0, step / decay_steps)
+    return (1 - done) * start + done * end
 
 
 def td_target(
@@ -76,7 +77,7 @@ def dqn_loss(q: Float[Tensor, "B K"], actions: Int64[Tensor, " B"], targets: Flo
     """
     error = (q.gather(1, actions[:, None])[:, 0] - targets.detach().to(q.dtype)).abs()
     huber = torch.where(error <= 1, error.square() / 2, error - 0.5)
-    return huber.sum() / max(1, len(huber))
+    return huber.mean() if len(huber) else huber.sum()
 
 
 @torch.no_grad()

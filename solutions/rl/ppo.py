@@ -77,8 +77,8 @@ def minibatches(
     """Indices of the samples of one minibatch after another.
 
     In every epoch each sample occurs once, in an order drawn anew. The last minibatch of an epoch is smaller if the
-    numbers do not divide. Indices are on the device of the generator. The arguments are at least 1; no samples have no
-    minibatches.
+    numbers do not divide. Indices are on the device of the generator. `minibatch_size` and `epochs` are at least 1; of
+    0 samples there are no minibatches.
     """
     for name, number in (("minibatch_size", minibatch_size), ("epochs", epochs)):
         if number < 1:
@@ -93,4 +93,4 @@ def _check(clip_range: float) -> None:
 
 
 def _mean(terms: Tensor) -> Tensor:
-    return terms.sum() / max(1, len(terms))
+    return terms.mean() if len(terms) else terms.sum()

@@ -72,7 +72,7 @@ def sac_actor_loss(
     `log_probs`. It does not go to `temperature`. An empty batch gives 0.
     """
     lower = torch.minimum(q1, q2)
-    return _mean(temperature.detach().to(q1.dtype) * log_probs - lower)
+    return _mean((temperature.detach() * log_probs - lower).to(q1.dtype))
 
 
 def temperature_loss(
@@ -92,4 +92,4 @@ def temperature_loss(
 
 
 def _mean(terms: Tensor) -> Tensor:
-    return terms.sum() / max(1, len(terms))
+    return terms.mean() if len(terms) else terms.sum()

@@ -40,7 +40,8 @@ def dqn_loss(q, actions, targets):
 def polyak_update(target, online, *, tau):
     if tau < 0 or tau > 1:
         raise ValueError("tau")
-    new, learned = target.state_dict(), {name for name, _ in target.named_parameters()}
-    for name, value in online.state_dict().items():
-        new[name] = (1 - tau) * new[name] + tau * value if name in learned else value
-    target.load_state_dict(new)
+    with torch.no_grad():
+        for name, slow in target.named_parameters():
+            slow.mul_(1 - tau).add_(online.get_parameter(name) * tau)
+        for name, buffer in target.named_buffers():
+            buffer[...] = online.get_buffer(name)

@@ -28,7 +28,8 @@ def sac_critic_target(rewards, next_q1, next_q2, next_log_probs, terminated, *, 
 def sac_actor_loss(q1, q2, log_probs, *, temperature):
     if len(q1) == 0:
         return (q1 + q2 + log_probs).sum()
-    return -(torch.stack([q1, q2]).amin(dim=0).mean() - temperature.item() * log_probs.mean())
+    lower = torch.stack([q1, q2.to(q1)]).amin(dim=0)
+    return -(lower.mean() - temperature.item() * log_probs.to(q1).mean())
 
 
 def temperature_loss(log_temperature, log_probs, *, target_entropy):
