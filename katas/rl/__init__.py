@@ -15,5 +15,6 @@ KATAS = (
     "sac",
     "pendulum",
     "evaluation",
+    "reinforce_training",
     "ppo_training",
 )
