@@ -79,12 +79,13 @@ def train_ppo(
     value_coefficient: float = 0.5,
     entropy_coefficient: float = 0.0,
     max_grad_norm: float = 0.5,
+    normalise: bool = True,
     on_update: Callable[[PPOReport], None] | None = None,
 ) -> None:
     """Trains `model` in place, for the updates `first_update` ... updates - 1. It begins with `envs.reset()`.
 
     An update collects a rollout and computes advantages and returns from it once. Steps that are not valid are left
-    out. Advantages are normalised over the others. Then each of the `minibatches` makes one step of the optimizer:
+    out; over the others advantages are normalised, if `normalise`. Each of the `minibatches` makes one optimizer step:
 
         loss = clipped_policy_loss + value_coefficient * clipped_value_loss - entropy_coefficient * mean entropy
 

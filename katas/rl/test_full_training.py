@@ -1,1 +1,61 @@
-"""Full checks. They come with the training loops of this topic."""
+"""Full checks: your learners, trained end to end. `pytest katas/rl -m gpu`
+
+Nothing is downloaded: the environments are gymnasium's, and your own CartPole in tensors. Learning curves and metrics
+are left under runs/rl/; stop a check with Ctrl-C, and what it has so far stays there.
+
+Every claim is the median over seeds: single runs of reinforcement learning differ more than methods do.
+"""
+
+from statistics import median
+
+import pytest
+
+from katas.lab.checks.plots import learning_curves
+from katas.rl.given import recipes
+
+pytestmark = pytest.mark.gpu
+
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture
+def over_seeds(device, run_dir, metrics, progress, budget):
+    """`over_seeds(recipe, environment, updates, flops)`: the mean return of 100 episodes after training, by seed."""
+
+    def run(recipe, environment: str, updates: int, flops: float) -> list[float]:
+        bar, curves, found = progress(updates * len(SEEDS), recipe.__name__), {}, []
+        with budget(flops=flops * len(SEEDS)):
+            for seed in SEEDS:
+                model, returns = recipe(seed, device, bar)
+                found.append(recipes.judged(model, environment, seed, device))
+                metrics.row(seed=seed, mean_return=found[-1])
+                curves[f"seed {seed}"] = (range(len(returns)), returns)
+                learning_curves(run_dir / "returns.png", {"mean return of an update": curves}, xlabel="update")
+        return found
+
+    return run
+
+
+def test_ppo_balances_cartpole(over_seeds):
+    returns = over_seeds(
+        recipes.cartpole_by_ppo, "CartPole-v1", **recipes.cost(recipes.CARTPOLE_PPO, recipes.CARTPOLE_ENVS)
+    )
+    assert median(returns) >= 475, f"mean returns of 100 episodes, by seed: {returns}"
+
+
+def test_ppo_balances_thousands_of_carts(over_seeds):
+    cost = recipes.cost(recipes.MANY_CARTPOLES_PPO, recipes.MANY_CARTPOLES)
+    returns = over_seeds(recipes.many_cartpoles_by_ppo, "CartPole-v1", **cost)
+    assert median(returns) >= 475, f"mean returns of 100 episodes, by seed: {returns}"
+
+
+def test_reinforce_balances_cartpole(over_seeds):
+    cost = recipes.cost(recipes.CARTPOLE_REINFORCE | {"rollout_steps": 500, "epochs": 1}, recipes.CARTPOLE_ENVS)
+    returns = over_seeds(recipes.cartpole_by_reinforce, "CartPole-v1", **cost)
+    assert median(returns) >= 400, f"mean returns of 100 episodes, by seed: {returns}"
+
+
+def test_ppo_swings_the_acrobot_up(over_seeds):
+    cost = recipes.cost(recipes.ACROBOT_PPO, recipes.ACROBOT_ENVS)
+    returns = over_seeds(recipes.acrobot_by_ppo, "Acrobot-v1", **cost)
+    assert median(returns) >= -100, f"mean returns of 100 episodes, by seed: {returns}"

@@ -35,9 +35,8 @@ def scripted(**options):
 def trained(updates, *, model=None, envs=None, lr=0.1, seed=1, **options):
     """Runs `train_ppo`: the model, the environments, and the reports."""
     model, envs, reports = model or Line(), envs or scripted(reset_reward=1e6), []
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     options = dict(generator=rng(seed), rollout_steps=6, minibatch_size=5, on_update=reports.append) | options
-    options.setdefault("optimizer", optimizer)
+    options.setdefault("optimizer", torch.optim.SGD(model.parameters(), lr=lr))
     train_ppo(model=model, envs=envs, updates=updates, **options)
     return model, envs, reports
 
@@ -45,16 +44,10 @@ def trained(updates, *, model=None, envs=None, lr=0.1, seed=1, **options):
 # --- a rollout --------------------------------------------------------------------------------------------------------
 
 
-def collected(model, envs, observations, resets, steps, generator):
-    return collect_rollout(
-        model=model, envs=envs, observations=observations, resets=resets, steps=steps, generator=generator
-    )  # fmt: skip
-
-
 def test_a_rollout_by_hand():
     envs, model = Scripted([([1.0, 2.0], TERMINATED), ([4.0] * 9, TRUNCATED)], dtype=F64), Line()
-    first = envs.reset()
-    rollout, last, resets = collected(model, envs, first, torch.tensor([False]), 5, rng(3))
+    start = {"model": model, "envs": envs, "observations": envs.reset(), "resets": torch.tensor([False])}
+    rollout, last, resets = collect_rollout(**start, steps=5, generator=rng(3))
     steps = [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0), (0, 1, 1), (0, 1, 2)]
     expect_equal(rollout.observations[:, 0], steps[:5], "what the policy saw; (0, 0, 2) is the last of its episode")
     expect_equal(rollout.rewards[:, 0], [1.0, 2, 0, 4, 4], "the reward of each step")
@@ -72,10 +65,11 @@ def test_a_rollout_by_hand():
 def test_rollouts_go_on_without_a_gap():
     whole, parts, model, generators = scripted(), scripted(), Line(), (rng(2), rng(2))
     start = torch.zeros(3, dtype=torch.bool)
-    expected, *_ = collected(model, whole, whole.reset(), start, 12, generators[0])
+    expected, *_ = collect_rollout(model, whole, whole.reset(), start, steps=12, generator=generators[0])
     observations, resets, got = parts.reset(), start, []
     for steps in (1, 2, 3, 6):
-        rollout, observations, resets = collected(model, parts, observations, resets, steps, generators[1])
+        state = (observations, resets)
+        rollout, observations, resets = collect_rollout(model, parts, *state, steps=steps, generator=generators[1])
         got.append(rollout)
     for field, *pieces in zip(expected._fields, *got, strict=True):
         expect_close(torch.cat(pieces), getattr(expected, field), f"four rollouts are one long one: {field}")
@@ -89,7 +83,8 @@ def test_actions_are_drawn_from_the_policy():
             return PolicyAndValue(logits + 100, observations[:, 0])
 
     envs = Scripted(*[[([0.0] * 1000, TERMINATED)]] * 9, num_actions=3, dtype=F64)
-    rollout, *_ = collected(Three(), envs, envs.reset(), torch.zeros(9, dtype=torch.bool), 1000, rng(1))
+    start = torch.zeros(9, dtype=torch.bool)
+    rollout, *_ = collect_rollout(Three(), envs, envs.reset(), start, steps=1000, generator=rng(1))
     shares = torch.stack([(rollout.actions == action).double().mean() for action in range(3)])
     # of 9,000 draws a share has a standard deviation of at most 0.0053: six of them, one generator in 150 million
     assert (shares - torch.tensor([0.2, 0.5, 0.3])).abs().max() < 0.032, f"softmax(logits): {shares.tolist()}"
@@ -109,7 +104,7 @@ def policy(slope, x):
     return [(math.log(1 - p), -x * p), (math.log(p), x * (1 - p))]
 
 
-def rows_of(seen, slope, height, gamma, gae_lambda):
+def rows_of(seen, slope, height, gamma, gae_lambda, normalise):
     """By observation: x, action, old log-probability, old value, advantage, return, of every valid step."""
     rows = {}
     for steps in zip(*seen, strict=True):  # one environment
@@ -121,6 +116,8 @@ def rows_of(seen, slope, height, gamma, gae_lambda):
             old = policy(slope, x)[step.action][0]
             if step.valid:
                 rows[step.observation] = [x, step.action, old, height * x, ahead, ahead + height * x]
+    if not normalise:
+        return rows
     mean = sum(row[4] for row in rows.values()) / len(rows)
     std = (sum((row[4] - mean) ** 2 for row in rows.values()) / len(rows)) ** 0.5
     for row in rows.values():
@@ -148,11 +145,11 @@ def losses(rows, slope, height, clip_range, value_clip_range):
 
 def follow(seen, learned, *, slope=0.7, height=-0.4, rollout_steps=6, epochs=4, minibatch_size=5, gamma=0.99,
            gae_lambda=0.95, clip_range=0.2, value_clip_range=math.inf, value_coefficient=0.5, entropy_coefficient=0.0,
-           max_grad_norm=0.5, lr=0.1):  # fmt: skip
+           max_grad_norm=0.5, normalise=True, lr=0.1):  # fmt: skip
     """After every update: (the reported means, slope, height), from what was seen and learned."""
     learned = iter(learned)
     for start in range(0, len(seen), rollout_steps):
-        rows = rows_of(seen[start : start + rollout_steps], slope, height, gamma, gae_lambda)
+        rows = rows_of(seen[start : start + rollout_steps], slope, height, gamma, gae_lambda, normalise)
         told = []
         for _ in range(epochs * math.ceil(len(rows) / minibatch_size)):
             batch = [rows[observation] for observation in next(learned)]
@@ -170,7 +167,8 @@ def follow(seen, learned, *, slope=0.7, height=-0.4, rollout_steps=6, epochs=4, 
 @pytest.mark.parametrize("options", [
     {}, {"epochs": 1, "max_grad_norm": 1e9}, {"lr": 2.0, "clip_range": 0.05}, {"minibatch_size": 100},
     {"gamma": 0.5, "gae_lambda": 0.3, "lr": 0.5}, {"entropy_coefficient": 3.0}, {"value_coefficient": 20.0},
-    {"value_clip_range": 0.3, "lr": 1.0, "max_grad_norm": 5.0, "value_coefficient": 2.0}, {"rollout_steps": 1},
+    {"value_clip_range": 0.3, "lr": 1.0, "max_grad_norm": 5.0, "value_coefficient": 2.0},
+    {"rollout_steps": 1}, {"normalise": False},
 ], ids=lambda options: " ".join(options) or "defaults")  # fmt: skip
 def test_every_update_agrees_with_the_definition(options):
     model, told = Line(), []
@@ -205,8 +203,7 @@ def test_episodes_go_on_from_update_to_update():
 
 
 def test_the_callback_comes_last_and_may_change_rates():
-    model, before = Line(), []
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer, before = torch.optim.SGD((model := Line()).parameters(), lr=0.1), []
 
     def stop(report):
         before.append([float(model.slope), float(model.height)])
@@ -256,8 +253,8 @@ def test_a_loss_that_is_not_finite_changes_nothing(what):
     with pytest.raises(FloatingPointError) as raised:
         trained(5, model=model, optimizer=optimizer, envs=envs, on_update=spoil)
     assert re.search(r"\b2\b", str(raised.value)), f"{what} of update 2 are NaN; the error says: {raised.value}"
-    got = (model.state_dict(), optimizer.state_dict()["state"])
-    expect_equal(got, kept[0], "weights and momentum are as they were after the last good step")
+    state = (model.state_dict(), optimizer.state_dict()["state"])
+    expect_equal(state, kept[0], "weights and momentum are as they were after the last good step")
 
 
 # --- the light twin of the full check: probes with exact values -------------------------------------------------------

@@ -93,12 +93,13 @@ def train_ppo(
     value_coefficient: float = 0.5,
     entropy_coefficient: float = 0.0,
     max_grad_norm: float = 0.5,
+    normalise: bool = True,
     on_update: Callable[[PPOReport], None] | None = None,
 ) -> None:
     """Trains `model` in place, for the updates `first_update` ... updates - 1. It begins with `envs.reset()`.
 
     An update collects a rollout and computes advantages and returns from it once. Steps that are not valid are left
-    out. Advantages are normalised over the others. Then each of the `minibatches` makes one step of the optimizer:
+    out; over the others advantages are normalised, if `normalise`. Each of the `minibatches` makes one optimizer step:
 
         loss = clipped_policy_loss + value_coefficient * clipped_value_loss - entropy_coefficient * mean entropy
 
@@ -116,7 +117,7 @@ def train_ppo(
         rollout, observations, resets = collect_rollout(
             model, envs, observations, resets, steps=rollout_steps, generator=generator
         )  # fmt: skip
-        batch = _batch(rollout, gamma, gae_lambda)
+        batch = _batch(rollout, gamma, gae_lambda, normalise)
         numbers = []
         for chosen in minibatches(len(batch[0]), minibatch_size, epochs=epochs, generator=generator):
             loss, parts = _losses(model, tuple(part[chosen] for part in batch), *coefficients)
@@ -126,13 +127,13 @@ def train_ppo(
             on_update(PPOReport(update, *torch.stack(numbers).mean(dim=0).tolist()))
 
 
-def _batch(rollout: Rollout, gamma: float, gae_lambda: float) -> tuple[Tensor, ...]:
+def _batch(rollout: Rollout, gamma: float, gae_lambda: float, normalise: bool) -> tuple[Tensor, ...]:
     """Of the valid steps: observations, actions, log-probabilities, values, advantages and returns."""
     numbers = (rollout.rewards, rollout.values, rollout.next_values, rollout.terminated, rollout.truncated)
     advantages, returns = compute_gae(*numbers, gamma=gamma, gae_lambda=gae_lambda)
     kept = (rollout.observations, rollout.actions, rollout.log_probs, rollout.values, advantages, returns)
     *parts, advantages, returns = (part[rollout.valid] for part in kept)
-    return *parts, normalise_advantages(advantages), returns
+    return *parts, normalise_advantages(advantages) if normalise else advantages, returns
 
 
 def _losses(model, batch: tuple[Tensor, ...], clip_range, value_clip_range, value_coefficient, entropy_coefficient):

@@ -32,7 +32,7 @@ def collect_rollout(model, envs, observations, resets, *, steps, generator):
 def train_ppo(
     model, envs, optimizer, *, updates, generator, first_update=0, rollout_steps=128, epochs=4, minibatch_size=256,
     gamma=0.99, gae_lambda=0.95, clip_range=0.2, value_clip_range=math.inf, value_coefficient=0.5,
-    entropy_coefficient=0.0, max_grad_norm=0.5, on_update=None,
+    entropy_coefficient=0.0, max_grad_norm=0.5, normalise=True, on_update=None,
 ):  # fmt: skip
     if envs.num_actions is None:
         raise ValueError("envs")
@@ -51,7 +51,9 @@ def train_ppo(
         flat = {name: getattr(r, name).flatten() for name in ("actions", "log_probs", "values")}
         advantages, returns = found.advantages.flatten(), found.returns.flatten()
         kept = advantages[rows]
-        advantages = (advantages - kept.mean()) / (kept.var(correction=0).sqrt() + 1e-8)
+        if not normalise:
+            kept = torch.tensor([-1.0, 1.0], dtype=kept.dtype, device=kept.device)  # mean 0, deviation 1
+        advantages = (advantages - kept.mean()) / (kept.var(correction=0).sqrt() + (1e-8 if normalise else 0))
         told = []
         for _ in range(epochs):
             order = rows[torch.rand(len(rows), generator=generator, device=rows.device).argsort()]

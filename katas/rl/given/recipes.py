@@ -1,0 +1,112 @@
+"""The recipes of the checks: which environment, which network, which numbers."""
+
+from collections.abc import Callable
+
+import torch
+
+from katas.rl.cartpole import VectorCartPole
+from katas.rl.evaluation import evaluate_policy
+from katas.rl.given.environments import FromGymnasium, Recorded
+from katas.rl.given.networks import ActorCritic
+from katas.rl.ppo_training import train_ppo
+from katas.rl.reinforce_training import train_reinforce
+
+EPISODES = 100  # of an evaluation
+
+
+def cost(options: dict, num_envs: int) -> dict[str, float]:
+    """Updates, and floating-point operations of the training of one seed: two networks of two hidden layers.
+
+    A pass forward takes 2 operations a weight, a step of training 6. A rollout is seen twice, then once in each epoch.
+    """
+    width = options.get("hidden", (64, 64))[0]
+    samples = options["updates"] * options["rollout_steps"] * num_envs
+    return {
+        "updates": options["updates"],
+        "flops": samples * 2 * (width**2 + 10 * width) * (2 * 2 + 6 * options["epochs"]),
+    }
+
+
+class Curve:
+    """A callback: moves the bar, lets the learning rate fall to 0 on a line, and keeps the mean return of each update.
+
+    `returns` holds nan for an update in which no episode ended.
+    """
+
+    def __init__(self, envs: Recorded, optimizer: torch.optim.Optimizer, updates: int, bar=None):
+        self.envs, self.optimizer, self.updates, self.bar = envs, optimizer, updates, bar
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.returns: list[float] = []
+
+    def __call__(self, report):
+        ended = self.envs.returns()
+        self.returns.append(sum(ended) / len(ended) if ended else float("nan"))
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * (1 - (report.update + 1) / self.updates)
+        if self.bar is not None:
+            self.bar.update(1)
+            self.bar.set_postfix_str(f"return {self.returns[-1]:.0f}")
+
+
+def seeded(make: Callable[[], torch.nn.Module], seed: int, device) -> torch.nn.Module:
+    """The same weights for this seed on every device."""
+    torch.manual_seed(seed)
+    return make().to(device)
+
+
+def judged(model: ActorCritic, name: str, seed: int, device) -> float:
+    """The mean return of the most likely actions, in new episodes."""
+    envs = FromGymnasium(name, 10, seed=10_000 + seed, device=device)
+    return float(
+        evaluate_policy(lambda observations: model(observations).logits.argmax(dim=1), envs, episodes=EPISODES).mean()
+    )
+
+
+def trained(train, envs, seed: int, device, *, updates: int, lr: float, hidden=(64, 64), bar=None, **options):
+    """A network trained by `train` on these environments, and the mean returns by update."""
+    envs = Recorded(envs)
+    model = seeded(lambda: ActorCritic(envs.observation_size, envs.num_actions, hidden), seed, device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-5)
+    curve = Curve(envs, optimizer, updates, bar)
+    generator = torch.Generator(device).manual_seed(seed)
+    train(model, envs, optimizer, updates=updates, generator=generator, on_update=curve, **options)
+    return model, curve.returns
+
+
+# PPO on CartPole-v1: 60 updates of 8 environments by 256 steps are 122,880 steps
+CARTPOLE_PPO = dict(updates=60, lr=2e-3, rollout_steps=256, epochs=10, minibatch_size=256)
+CARTPOLE_ENVS = 8
+
+
+def cartpole_by_ppo(seed: int, device, bar=None, **options):
+    envs = FromGymnasium("CartPole-v1", CARTPOLE_ENVS, seed=seed, device=device)
+    return trained(train_ppo, envs, seed, device, bar=bar, **CARTPOLE_PPO | options)
+
+
+# PPO on 2,048 CartPoles in tensors: 20 updates of 32 steps
+MANY_CARTPOLES_PPO = dict(updates=20, lr=5e-3, hidden=(32, 32), rollout_steps=32, epochs=8, minibatch_size=8192)
+MANY_CARTPOLES = 2048
+
+
+def many_cartpoles_by_ppo(seed: int, device, bar=None, **options):
+    envs = VectorCartPole(MANY_CARTPOLES, generator=torch.Generator(device).manual_seed(seed))
+    return trained(train_ppo, envs, seed, device, bar=bar, **MANY_CARTPOLES_PPO | options)
+
+
+# REINFORCE on CartPole-v1: 100 updates of 8 episodes
+CARTPOLE_REINFORCE = dict(updates=100, lr=5e-3)
+
+
+def cartpole_by_reinforce(seed: int, device, bar=None, **options):
+    envs = FromGymnasium("CartPole-v1", CARTPOLE_ENVS, seed=seed, device=device)
+    return trained(train_reinforce, envs, seed, device, bar=bar, **CARTPOLE_REINFORCE | options)
+
+
+# PPO on Acrobot-v1: 16 environments by 128 steps
+ACROBOT_PPO = dict(updates=75, lr=2e-3, rollout_steps=128, epochs=4, minibatch_size=512, entropy_coefficient=0.01)
+ACROBOT_ENVS = 16
+
+
+def acrobot_by_ppo(seed: int, device, bar=None, **options):
+    envs = FromGymnasium("Acrobot-v1", ACROBOT_ENVS, seed=seed, device=device)
+    return trained(train_ppo, envs, seed, device, bar=bar, **ACROBOT_PPO | options)
