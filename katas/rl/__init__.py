@@ -17,4 +17,5 @@ KATAS = (
     "evaluation",
     "reinforce_training",
     "ppo_training",
+    "sac_training",
 )

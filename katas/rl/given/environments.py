@@ -76,3 +76,17 @@ class Recorded:
         ended, self.ended = self.ended, []
         together = torch.cat(ended) if ended else torch.zeros(0)
         return together[~together.isnan()].tolist()
+
+
+class Confused:
+    """The same environments, whose time limits are told as terminations."""
+
+    def __init__(self, envs):
+        self.envs = envs
+
+    def __getattr__(self, name):
+        return getattr(self.envs, name)
+
+    def step(self, actions: Tensor) -> EnvStep:
+        observations, rewards, terminated, truncated = self.envs.step(actions)
+        return EnvStep(observations, rewards, terminated | truncated, truncated & False)

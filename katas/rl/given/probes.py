@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from katas.rl.given.environments import EnvStep
 
@@ -49,6 +49,10 @@ PROBES = {
 }  # fmt: skip
 
 
+def drawn_context(num_envs: int, generator: torch.Generator) -> Tensor:
+    return 2.0 * torch.randint(2, (num_envs,), generator=generator, device=generator.device) - 1
+
+
 class Probe:
     """One of `PROBES` as an environment with two actions."""
 
@@ -73,8 +77,44 @@ class Probe:
         return EnvStep(self._observations(), rewards, *flags)
 
     def _drawn(self) -> Tensor:
-        device = self.generator.device
-        return 2.0 * torch.randint(2, (self.num_envs,), generator=self.generator, device=device) - 1
+        return drawn_context(self.num_envs, self.generator)
 
     def _observations(self) -> Tensor:
         return self.rules.observe(self.context, self.t)[:, None]
+
+
+class Aim:
+    """A probe with real actions, from -2 to 2: an episode is one step with the reward -(action - 1.2 * context)^2.
+
+    What an action is worth does not depend on the policy. The best one is 1.2 * context.
+    """
+
+    num_actions, action_size, action_limit, observation_size = None, 1, 2.0, 1
+
+    def __init__(self, num_envs: int, *, generator: torch.Generator):
+        self.num_envs, self.generator = num_envs, generator
+
+    def reset(self) -> Tensor:
+        self.over = torch.zeros(self.num_envs, dtype=torch.bool, device=self.generator.device)
+        self.context = self._drawn()
+        return self.context[:, None]
+
+    def step(self, actions: Tensor) -> EnvStep:
+        rewards = -(actions[:, 0] - 1.2 * self.context).square().masked_fill(self.over, 0)
+        self.context = torch.where(self.over, self._drawn(), self.context)
+        self.over = ~self.over
+        return EnvStep(self.context[:, None], rewards, self.over, torch.zeros_like(self.over))
+
+    def _drawn(self) -> Tensor:
+        return drawn_context(self.num_envs, self.generator)
+
+
+class AimCritics(nn.Module):
+    """Two critics, combinations of 1, x, a, x · a and a² for an action a in [-1, 1]. The truth is one of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        return self.both(torch.cat([torch.ones_like(x), x, a, x * a, a * a], dim=1)).unbind(dim=1)

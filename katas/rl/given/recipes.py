@@ -110,3 +110,12 @@ ACROBOT_ENVS = 16
 def acrobot_by_ppo(seed: int, device, bar=None, **options):
     envs = FromGymnasium("Acrobot-v1", ACROBOT_ENVS, seed=seed, device=device)
     return trained(train_ppo, envs, seed, device, bar=bar, **ACROBOT_PPO | options)
+
+
+# PPO on 256 CartPoles in tensors, for the dynamics
+SHORT_PPO = dict(updates=40, lr=3e-3, hidden=(32, 32), rollout_steps=32, epochs=5, minibatch_size=2048)
+SOME_CARTPOLES = 256
+
+
+def short_ppo(envs, seed: int, device, bar=None, **options):
+    return trained(train_ppo, envs, seed, device, bar=bar, **SHORT_PPO | options)

@@ -1,5 +1,6 @@
 """What the specs of loops look at: environments that follow a script and models that keep what they are shown."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ class Seen(NamedTuple):
     """One step of one environment, in Python numbers."""
 
     observation: tuple[float, ...]
-    action: int
+    action: int | list[float]  # real numbers if the environments have an action_size
     reward: float
     terminated: bool
     truncated: bool
@@ -32,10 +33,14 @@ class Scripted:
     `max_steps` steps has missed an end.
     """
 
-    observation_size, action_size, action_limit = 3, None, None
+    observation_size = 3
 
-    def __init__(self, *script, num_actions: int | None = 2, dtype=torch.float32, reset_reward: float = 0.0):
-        self.script, self.num_envs, self.num_actions = script, len(script), num_actions
+    def __init__(
+        self, *script, num_actions: int | None = 2, action_size: int | None = None, action_limit: float | None = None,
+        dtype=torch.float32, reset_reward: float = 0.0,
+    ):  # fmt: skip
+        self.script, self.num_envs = script, len(script)
+        self.num_actions, self.action_size, self.action_limit = num_actions, action_size, action_limit
         self.dtype, self.reset_reward = dtype, reset_reward
         self.resets, self.actions, self.max_steps = 0, [], 2000
         self.seen: list[list[Seen]] = []  # all steps so far, each with one `Seen` for every environment
@@ -101,3 +106,67 @@ class Line(nn.Module):
 def feature(observation: tuple[float, ...]) -> float:
     """x of a `Line`, on Python floats."""
     return 0.5 + sum(one * other for one, other in zip(observation, FEATURES, strict=True))
+
+
+class SquashedLine(nn.Module):
+    """A policy of two actions and two parameters: mean = slope · x · (1, -1/2), log_std = spread, x of `wave`."""
+
+    def __init__(self, weights: list[float]):
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor(weights, dtype=torch.float64))
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        mean = self.weights[0] * _wave(observations)[:, None] * observations.new_tensor([1, -0.5])
+        return mean, self.weights[1].expand_as(mean)
+
+    @staticmethod
+    def means(policy: list[float], x: float) -> tuple[float, float]:
+        """On Python floats, like the two below."""
+        return policy[0] * x, -0.5 * policy[0] * x
+
+    @staticmethod
+    def draw(policy: list[float], x: float, noise: list[float]) -> tuple[list[float], float]:
+        """tanh(mean + std · noise), and its log-probability."""
+        std = math.exp(policy[1])
+        action = [math.tanh(m + std * n) for m, n in zip(SquashedLine.means(policy, x), noise, strict=True)]
+        normal = sum(-n * n / 2 - policy[1] - math.log(2 * math.pi) / 2 for n in noise)
+        return action, normal - sum(math.log(1 - a * a) for a in action)
+
+    @staticmethod
+    def noise_of(policy: list[float], x: float, action: tuple[float, ...]) -> list[float]:
+        """The noise from which this action was drawn."""
+        std = math.exp(policy[1])
+        return [(math.atanh(a) - m) / std for a, m in zip(action, SquashedLine.means(policy, x), strict=True)]
+
+
+class TwinLines(nn.Module):
+    """q1 = w0 · x + w1 · d and q2 = w2 · x + w3 · d, where d = first - 2 · second action, x of `wave`.
+
+    `shown` are the observations and actions that it judged, a list for each call. Its q1 is NaN while `broken()`.
+    """
+
+    def __init__(self, weights: list[float]):
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor(weights, dtype=torch.float64))
+        self.broken, self.shown = lambda: False, []
+
+    def forward(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        self.shown.append([(tuple(o), tuple(a)) for o, a in zip(observations.tolist(), actions.tolist(), strict=True)])
+        x, d = _wave(observations), actions @ actions.new_tensor([1, -2])
+        q1, q2 = (self.weights[i] * x + self.weights[i + 1] * d for i in (0, 2))
+        return (q1 * torch.nan, q2) if self.broken() else (q1, q2)
+
+    @staticmethod
+    def values(critics: list[float], x: float, action: tuple[float, ...]) -> tuple[float, float]:
+        """q1 and q2 on Python floats."""
+        d = action[0] - 2 * action[1]
+        return critics[0] * x + critics[1] * d, critics[2] * x + critics[3] * d
+
+
+def _wave(observations: Tensor) -> Tensor:
+    return (observations @ observations.new_tensor(FEATURES)).cos()
+
+
+def wave(observation: tuple[float, ...]) -> float:
+    """cos(observation · FEATURES), on Python floats: never large, however long an episode is."""
+    return math.cos(sum(one * other for one, other in zip(observation, FEATURES, strict=True)))
