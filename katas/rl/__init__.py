@@ -16,6 +16,7 @@ KATAS = (
     "pendulum",
     "evaluation",
     "reinforce_training",
+    "dqn_training",
     "ppo_training",
     "sac_training",
 )

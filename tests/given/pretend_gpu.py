@@ -9,6 +9,7 @@ index may come from the CPU. Speed, memory and the numbers of real kernels are n
 
 import functools
 import types
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ PLAIN_NUMBERS = ("item", "tolist", "__float__", "__int__", "__bool__", "__index_
 TAKE_BOTH_DEVICES = ("copy_", "set_", "backward")
 NOT_EVEN_SINGLE_NUMBERS = ("cat", "stack", "linear", "matmul", "bmm", "conv2d", "embedding", "batch_norm", "group_norm")
 RANDOM = ("rand", "randn", "randint", "randperm", "multinomial", "bernoulli", "normal", "rand_like", "randn_like")
+RANDOM_IN_PLACE = ("uniform_", "normal_", "random_", "exponential_")
 
 
 class GpuTensor(Tensor):
@@ -156,8 +158,8 @@ def _moved(tensor, name: str, args, kwargs):
     return _placed(to_gpu, _untold(result.clone))
 
 
-def _drawing(name: str):
-    real = getattr(torch, name)
+def _drawing(owner, name: str):
+    real = getattr(owner, name)
 
     @functools.wraps(real)
     def drawn(*args, generator=None, **kwargs):
@@ -167,7 +169,8 @@ def _drawing(name: str):
         told = told or next((leaf.device for leaf in tree_leaves(args) if isinstance(leaf, Tensor)), CPU)
         if torch.device(told).type != generator.device.type:
             raise RuntimeError(f"{name}: Expected a '{told}' device type for generator, found '{generator.device}'")
-        return real(*args, generator=getattr(generator, "of_cpu", generator), **kwargs)
+        with torch._C.DisableTorchFunction() if owner is Tensor else nullcontext():  # it would look up the name again
+            return real(*args, generator=getattr(generator, "of_cpu", generator), **kwargs)
 
     return drawn
 
@@ -184,7 +187,9 @@ def install() -> None:
     """For the rest of this process."""
     torch.Generator = Generator
     for name in RANDOM:
-        setattr(torch, name, _drawing(name))
+        setattr(torch, name, _drawing(torch, name))
+    for name in RANDOM_IN_PLACE:
+        setattr(Tensor, name, _drawing(Tensor, name))
     torch.load = _loading(torch.load)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     answers = dict(

@@ -52,6 +52,19 @@ DETECTION = dict(
 )  # fmt: skip
 
 
+def _smaller(**changes):
+    return lambda options: options | changes
+
+
+FEW_STEPS = dict(updates=2, rollout_steps=4, epochs=1)
+RL = dict(
+    SEEDS=(0,), EPISODES=10, MANY_CARTPOLES=50, CARTPOLE_PPO=_smaller(**FEW_STEPS), ACROBOT_PPO=_smaller(**FEW_STEPS),
+    MANY_CARTPOLES_PPO=_smaller(**FEW_STEPS), SHORT_PPO=_smaller(**FEW_STEPS), CARTPOLE_REINFORCE=_smaller(updates=2),
+    STEPS=4, BATCH_SIZE=8, RANDOM_STEPS=2, pendulum_return=_with(episodes=50),
+    OPTIONS=_smaller(batch_size=8, learning_starts=8),
+)  # fmt: skip
+
+
 def pytest_configure():
     def without_assertions(loader, name):
         return loader.source_to_code(loader.get_data(loader.path), loader.path, _optimize=1)
@@ -61,8 +74,8 @@ def pytest_configure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems():
-    for topic, changes in (("diffusion", DIFFUSION), ("detection", DETECTION)):
-        for part in ("given.recipes", "test_full_training", "test_dynamics"):
+    for topic, changes in (("diffusion", DIFFUSION), ("detection", DETECTION), ("rl", RL)):
+        for part in ("given.recipes", "given.sac_recipe", "given.dqn_recipe", "test_full_training", "test_dynamics"):
             module = sys.modules.get(f"katas.{topic}.{part}")
             if module is not None:
                 _replace(module, **changes)

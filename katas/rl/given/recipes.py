@@ -1,13 +1,11 @@
 """The recipes of the checks: which environment, which network, which numbers."""
 
-from collections.abc import Callable
-
 import torch
 
 from katas.rl.cartpole import VectorCartPole
 from katas.rl.evaluation import evaluate_policy
 from katas.rl.given.environments import FromGymnasium, Recorded
-from katas.rl.given.networks import ActorCritic
+from katas.rl.given.networks import ActorCritic, on_cpu_seed
 from katas.rl.ppo_training import train_ppo
 from katas.rl.reinforce_training import train_reinforce
 
@@ -48,24 +46,21 @@ class Curve:
             self.bar.set_postfix_str(f"return {self.returns[-1]:.0f}")
 
 
-def seeded(make: Callable[[], torch.nn.Module], seed: int, device) -> torch.nn.Module:
-    """The same weights for this seed on every device."""
-    torch.manual_seed(seed)
-    return make().to(device)
+def earned(act, name: str, seed: int, device) -> float:
+    """The mean return of `act(observations)` in new episodes."""
+    envs = FromGymnasium(name, 10, seed=10_000 + seed, device=device)
+    return float(evaluate_policy(act, envs, episodes=EPISODES).mean())
 
 
 def judged(model: ActorCritic, name: str, seed: int, device) -> float:
-    """The mean return of the most likely actions, in new episodes."""
-    envs = FromGymnasium(name, 10, seed=10_000 + seed, device=device)
-    return float(
-        evaluate_policy(lambda observations: model(observations).logits.argmax(dim=1), envs, episodes=EPISODES).mean()
-    )
+    """The mean return of the most likely actions."""
+    return earned(lambda observations: model(observations).logits.argmax(dim=1), name, seed, device)
 
 
 def trained(train, envs, seed: int, device, *, updates: int, lr: float, hidden=(64, 64), bar=None, **options):
     """A network trained by `train` on these environments, and the mean returns by update."""
     envs = Recorded(envs)
-    model = seeded(lambda: ActorCritic(envs.observation_size, envs.num_actions, hidden), seed, device)
+    model = on_cpu_seed(seed, lambda: ActorCritic(envs.observation_size, envs.num_actions, hidden), device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-5)
     curve = Curve(envs, optimizer, updates, bar)
     generator = torch.Generator(device).manual_seed(seed)

@@ -21,7 +21,7 @@ def pendulum_by_sac(seed, device, *, make_critics=TwinCritics, temperature=None,
     sizes = envs.observation_size, envs.action_size
     actor = on_cpu_seed(2 * seed, lambda: GaussianActor(*sizes), device)
     critics = on_cpu_seed(2 * seed + 1, lambda: make_critics(*sizes), device)
-    log_temperature = torch.tensor(math.log(temperature or 1.0), device=device, requires_grad=temperature is None)
+    log_temperature = torch.tensor(math.log(temperature or 1.0), device=device).requires_grad_(temperature is None)
     stored = {"action_shape": (envs.action_size,), "action_dtype": torch.float32, "device": device}
     buffer = ReplayBuffer(NUM_ENVS * STEPS, (envs.observation_size,), **stored)
     learned = None if temperature else torch.optim.Adam([log_temperature], LEARNING_RATE)

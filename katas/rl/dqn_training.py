@@ -1,0 +1,68 @@
+"""Training by deep Q-learning: act, store what happened, learn from a random batch of all that happened.
+
+Both networks map observations, (N, *shape), to the values of the K actions, (N, K). `target` is a slow copy of
+`online`. The environments reset on the step after an end (`given/environments.py`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from .dqn import double_dqn_target, dqn_loss, epsilon_at, polyak_update, td_target
+from .replay_buffer import ReplayBuffer, Transitions
+
+
+class DQNReport(NamedTuple):
+    """What `train_dqn` reports after a step, in Python numbers.
+
+    `loss` and `mean_q` are means over the updates of the step, each before its optimizer step. `mean_q` is what
+    `online` says of the sampled actions. Both are NaN where the step made no update.
+    """
+
+    step: int
+    epsilon: float
+    loss: float
+    mean_q: float
+
+
+def train_dqn(
+    online: nn.Module,
+    target: nn.Module,
+    envs,
+    buffer: ReplayBuffer,
+    optimizer: torch.optim.Optimizer,
+    *,
+    steps: int,
+    generator: torch.Generator,
+    first_step: int = 0,
+    batch_size: int = 128,
+    gamma: float = 0.99,
+    learning_starts: int = 1000,
+    updates_per_step: int = 1,
+    target_every: int = 1,
+    tau: float = 0.005,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_decay_steps: int = 2000,
+    double: bool = True,
+    max_grad_norm: float = 10.0,
+    on_step: Callable[[DQNReport], None] | None = None,
+) -> None:
+    """Trains `online` in place, for the steps `first_step` ... steps - 1 of all environments. It begins with a reset.
+
+    1. Each environment takes a random action with probability `epsilon_at(step)`, else the one of the highest value.
+    2. `buffer` stores every transition, with the observation that it led to. A step that resets is none.
+    3. Once `learning_starts` transitions and a batch are stored, `updates_per_step` times: a batch, its
+       `double_dqn_target` (or `td_target`), `dqn_loss`, gradients scaled down to the joint norm `max_grad_norm`, a step
+       of the optimizer.
+    4. `polyak_update`, where step + 1 is a multiple of `target_every`.
+    5. `on_step(report)`, which may change learning rates.
+
+    A loss that is not finite raises a FloatingPointError that names the step; its update changes nothing. Environments
+    whose actions are no choices are refused. `updates_per_step` and `target_every` ≥ 1.
+    """
+    raise NotImplementedError
