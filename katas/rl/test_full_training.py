@@ -53,6 +53,7 @@ def test_ppo_balances_thousands_of_carts(over_seeds):
 def test_reinforce_balances_cartpole(over_seeds):
     cost = recipes.cost(recipes.CARTPOLE_REINFORCE | {"rollout_steps": 500, "epochs": 1}, recipes.CARTPOLE_ENVS)
     returns = over_seeds(recipes.cartpole_by_reinforce, "CartPole-v1", **cost)
+    # Right code, seeds 0 to 4: 500 for each, after about 280,000 steps
     assert median(returns) >= 400, f"mean returns of 100 episodes, by seed: {returns}"
 
 
