@@ -18,6 +18,15 @@ pytestmark = pytest.mark.gpu
 SEEDS = (0, 1, 2)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks of this size gain nothing from more, and lose much where other work wants the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def carts(seed, device, **options):
     return VectorCartPole(recipes.SOME_CARTPOLES, generator=torch.Generator(device).manual_seed(seed), **options)
 

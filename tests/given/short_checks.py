@@ -56,12 +56,12 @@ def _smaller(**changes):
     return lambda options: options | changes
 
 
-FEW_STEPS = dict(updates=2, rollout_steps=4, epochs=1)
+FEW = _smaller(updates=2, rollout_steps=4, epochs=1)
 RL = dict(
-    SEEDS=(0,), EPISODES=10, MANY_CARTPOLES=50, CARTPOLE_PPO=_smaller(**FEW_STEPS), ACROBOT_PPO=_smaller(**FEW_STEPS),
-    MANY_CARTPOLES_PPO=_smaller(**FEW_STEPS), SHORT_PPO=_smaller(**FEW_STEPS), CARTPOLE_REINFORCE=_smaller(updates=2),
-    STEPS=4, BATCH_SIZE=8, RANDOM_STEPS=2, pendulum_return=_with(episodes=50),
-    OPTIONS=_smaller(batch_size=8, learning_starts=8),
+    SEEDS=(0,), EPISODES=10, MANY_CARTPOLES=50, CARTPOLE_PPO=FEW, ACROBOT_PPO=FEW, MANY_CARTPOLES_PPO=FEW,
+    SHORT_PPO=FEW, CARTPOLE_REINFORCE=_smaller(updates=2),
+    OPTIONS=_smaller(batch_size=8, learning_starts=8), STEPS=4, BATCH_SIZE=8, RANDOM_STEPS=2,
+    pendulum_return=_with(episodes=50),
 )  # fmt: skip
 
 

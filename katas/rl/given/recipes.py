@@ -46,15 +46,19 @@ class Curve:
             self.bar.set_postfix_str(f"return {self.returns[-1]:.0f}")
 
 
-def earned(act, name: str, seed: int, device) -> float:
+def earned(act, envs) -> float:
     """The mean return of `act(observations)` in new episodes."""
-    envs = FromGymnasium(name, 10, seed=10_000 + seed, device=device)
     return float(evaluate_policy(act, envs, episodes=EPISODES).mean())
+
+
+def judges_of(name: str, seed: int, device) -> FromGymnasium:
+    """Environments that no training has seen."""
+    return FromGymnasium(name, 10, seed=10_000 + seed, device=device)
 
 
 def judged(model: ActorCritic, name: str, seed: int, device) -> float:
     """The mean return of the most likely actions."""
-    return earned(lambda observations: model(observations).logits.argmax(dim=1), name, seed, device)
+    return earned(lambda observations: model(observations).logits.argmax(dim=1), judges_of(name, seed, device))
 
 
 def trained(train, envs, seed: int, device, *, updates: int, lr: float, hidden=(64, 64), bar=None, **options):
