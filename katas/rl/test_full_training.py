@@ -56,7 +56,7 @@ def test_ppo_balances_cartpole(over_seeds):
 def test_ppo_balances_thousands_of_carts(over_seeds):
     cost = recipes.cost(recipes.MANY_CARTPOLES_PPO, recipes.MANY_CARTPOLES)
     returns = over_seeds(recipes.many_cartpoles_by_ppo, "CartPole-v1", **cost)
-    # Right code, seeds 0 to 2: 500, 500, 500
+    # Right code, seeds 0 to 2: 499, 500, 500
     assert median(returns) >= 475, f"mean returns of 100 episodes, by seed: {returns}"
 
 
@@ -85,7 +85,7 @@ def test_dqn_balances_cartpole(device, metrics, progress, budget):
             judges = recipes.judges_of("CartPole-v1", seed, device)
             found.append(recipes.earned(lambda x, online=online: online(x).argmax(dim=1), judges))
             metrics.row(seed=seed, mean_return=found[-1])
-    # Right code, seeds 0 to 7: 459, 500, 500, 496, 500, 309, 500, 500
+    # Right code, seeds 0 to 7: 450 (459 in another run), 500, 500, 496, 500, 309, 500, 500
     assert median(found) >= 450, f"mean returns of 100 episodes, by seed: {found}"
 
 
