@@ -33,7 +33,10 @@ class Rollout(NamedTuple):
 
 
 class PPOReport(NamedTuple):
-    """What `train_ppo` reports after an update, in Python numbers: means over its minibatches, each before its step."""
+    """What `train_ppo` reports after an update, in Python numbers: means over its minibatches, each before its step.
+
+    They are NaN where no step of the rollout was valid, so that there was no minibatch.
+    """
 
     update: int
     policy_loss: float

@@ -1,7 +1,6 @@
 """ppo_training: rollouts without gaps, and every minibatch as promised.
 
-The environments follow a script and remember what they showed. The model has two parameters, so every update is
-followed in Python numbers from what was seen. Out of scope: the networks, real-valued actions.
+Environments follow a script, the model has two parameters: every update is followed in Python numbers.
 """
 
 import copy
@@ -19,7 +18,7 @@ from katas.rl.given.probes import PROBES, Probe
 from katas.rl.given.watched import TERMINATED, TRUNCATED, Line, Scripted, feature
 from katas.rl.ppo_training import collect_rollout, train_ppo
 
-F64 = torch.float64
+F64, NONE = torch.float64, torch.zeros(3, dtype=torch.bool)
 CLIP = {"rtol": 1e-5, "atol": 1e-6}  # clip_grad_norm_ divides by the norm + 1e-6
 SCRIPT = (
     [([1.0, -2.0], TERMINATED), ([4.0, 0.5, 1.0, -3.0, 2.0], TRUNCATED)],
@@ -63,17 +62,17 @@ def test_a_rollout_by_hand():
 
 
 def test_rollouts_go_on_without_a_gap():
-    whole, parts, model, generators = scripted(), scripted(), Line(), (rng(2), rng(2))
-    start = torch.zeros(3, dtype=torch.bool)
+    whole, parts, model, generators, start = scripted(), scripted(), Line(), (rng(2), rng(2)), NONE.clone()
     expected, *_ = collect_rollout(model, whole, whole.reset(), start, steps=12, generator=generators[0])
     observations, resets, got = parts.reset(), start, []
     for steps in (1, 2, 3, 6):
-        state = (observations, resets)
-        rollout, observations, resets = collect_rollout(model, parts, *state, steps=steps, generator=generators[1])
+        now = (observations, resets)
+        rollout, observations, resets = collect_rollout(model, parts, *now, steps=steps, generator=generators[1])
         got.append(rollout)
     for field, *pieces in zip(expected._fields, *got, strict=True):
         expect_close(torch.cat(pieces), getattr(expected, field), f"four rollouts are one long one: {field}")
     assert parts.resets == 1, "an episode goes on in the next rollout: no reset between them"
+    assert not start.any(), "the caller's `resets` stays as it was"
 
 
 def test_actions_are_drawn_from_the_policy():
@@ -83,8 +82,7 @@ def test_actions_are_drawn_from_the_policy():
             return PolicyAndValue(logits + 100, observations[:, 0])
 
     envs = Scripted(*[[([0.0] * 1000, TERMINATED)]] * 9, num_actions=3, dtype=F64)
-    start = torch.zeros(9, dtype=torch.bool)
-    rollout, *_ = collect_rollout(Three(), envs, envs.reset(), start, steps=1000, generator=rng(1))
+    rollout, *_ = collect_rollout(Three(), envs, envs.reset(), NONE.repeat(3), steps=1000, generator=rng(1))
     shares = torch.stack([(rollout.actions == action).double().mean() for action in range(3)])
     # of 9,000 draws a share has a standard deviation of at most 0.0053: six of them, one generator in 150 million
     assert (shares - torch.tensor([0.2, 0.5, 0.3])).abs().max() < 0.032, f"softmax(logits): {shares.tolist()}"
@@ -152,7 +150,9 @@ def follow(seen, learned, *, slope=0.7, height=-0.4, rollout_steps=6, epochs=4, 
         rows = rows_of(seen[start : start + rollout_steps], slope, height, gamma, gae_lambda, normalise)
         told = []
         for _ in range(epochs * math.ceil(len(rows) / minibatch_size)):
-            batch = [rows[observation] for observation in next(learned)]
+            shown = next(learned)
+            assert set(shown) <= set(rows), f"learned from {set(shown) - set(rows)}: no valid steps of this rollout"
+            batch = [rows[observation] for observation in shown]
             numbers, (pulls, errors, spreads) = losses(batch, slope, height, clip_range, value_clip_range)
             change = (pulls - entropy_coefficient * spreads, value_coefficient * errors)
             scale = lr * min(1, max_grad_norm / math.hypot(*change))
@@ -284,9 +284,9 @@ def test_probes_are_learned_exactly(name):
 
 
 @pytest.mark.parametrize("name, call", [
-    ("envs", lambda: trained(1, envs=scripted(num_actions=None))),
-    ("steps", lambda: trained(1, rollout_steps=0)), ("clip_range", lambda: trained(1, clip_range=0)),
-    ("gamma", lambda: trained(1, gamma=1.5)), ("minibatch_size", lambda: trained(1, minibatch_size=0)),
+    ("envs", lambda: trained(1, envs=scripted(num_actions=None))), ("gamma", lambda: trained(1, gamma=1.5)),
+    ("steps", lambda: collect_rollout(Line(), (envs := scripted()), envs.reset(), NONE, steps=0, generator=rng())),
+    ("clip_range", lambda: trained(1, clip_range=0)), ("minibatch_size", lambda: trained(1, minibatch_size=0)),
 ])  # fmt: skip
 def test_what_is_out_of_range_is_refused(name, call):
     expect_refused(name, call)

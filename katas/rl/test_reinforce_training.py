@@ -134,6 +134,13 @@ def test_every_update_agrees_with_the_definition(options):
     assert [type(number) for number in told[0][0]] == [int] + [float] * 4, f"Python numbers: {told[0][0]}"
 
 
+def test_a_long_episode_counts_to_its_end():
+    envs = scripted([([1.0, 0.5, -1.0] * 200, TERMINATED)], [([2.0] * 700, TRUNCATED)])
+    model, envs, _ = trained(1, envs=envs, gamma=1, lr=1e-6)
+    ((_, slope, height),) = follow([envs.seen], gamma=1, lr=1e-6)
+    expect_close([float(model.slope), float(model.height)], [slope, height], "episodes of 600 and 700 steps", **CLIP)
+
+
 def test_the_callback_comes_last_and_may_change_rates():
     model, before = Line(), []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -178,12 +185,12 @@ def test_a_loss_that_is_not_finite_changes_nothing(what):
             if what == "values":
                 model.height.data.fill_(math.nan)
             else:
-                envs.script = [[([math.nan] * 3, TERMINATED)]] * 4
+                envs.script = [[([math.inf] * 3, TERMINATED)]] * 4
             kept.append(copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"])))
 
     with pytest.raises(FloatingPointError) as raised:
         trained(5, model=model, optimizer=optimizer, envs=envs, on_update=spoil)
-    assert re.search(r"\b2\b", str(raised.value)), f"{what} of update 2 are NaN; the error says: {raised.value}"
+    assert re.search(r"\b2\b", str(raised.value)), f"{what} of update 2 are not finite; the error says: {raised.value}"
     got = (model.state_dict(), optimizer.state_dict()["state"])
     expect_equal(got, kept[0], "weights and momentum are as they were after the last good step")
 

@@ -1,7 +1,7 @@
 """Training by deep Q-learning: act, store what happened, learn from a random batch of all that happened.
 
 Both networks map observations, (N, *shape), to the values of the K actions, (N, K). `target` is a slow copy of
-`online`. The environments reset on the step after an end (`given/environments.py`).
+`online`, which the caller has made. The environments reset on the step after an end (`given/environments.py`).
 """
 
 import math

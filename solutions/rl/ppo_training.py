@@ -33,7 +33,10 @@ class Rollout(NamedTuple):
 
 
 class PPOReport(NamedTuple):
-    """What `train_ppo` reports after an update, in Python numbers: means over its minibatches, each before its step."""
+    """What `train_ppo` reports after an update, in Python numbers: means over its minibatches, each before its step.
+
+    They are NaN where no step of the rollout was valid, so that there was no minibatch.
+    """
 
     update: int
     policy_loss: float
@@ -124,7 +127,8 @@ def train_ppo(
             _step(model, optimizer, loss, update, max_grad_norm)
             numbers.append(parts)
         if on_update is not None:
-            on_update(PPOReport(update, *torch.stack(numbers).mean(dim=0).tolist()))
+            means = torch.stack(numbers).mean(dim=0).tolist() if numbers else [math.nan] * 4
+            on_update(PPOReport(update, *means))
 
 
 def _batch(rollout: Rollout, gamma: float, gae_lambda: float, normalise: bool) -> tuple[Tensor, ...]:
