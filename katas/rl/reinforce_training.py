@@ -74,9 +74,8 @@ def train_reinforce(
 
     The baseline is the value of the observation. A return is the discounted sum of rewards to the end of the episode;
     after a truncation it goes on with the value of the last observation. The value loss is half the mean squared error
-    of the values against the returns. Both means are over the steps in the mask. The joint norm of the gradients is
-    limited to `max_grad_norm`. Last comes `on_update(report)`, which may change learning rates. A loss that is not
-    finite raises a FloatingPointError that names the update, before anything is changed. Environments whose actions
-    are no choices are refused.
+    against the returns. Both means are over the mask. The joint norm of the gradients is limited to `max_grad_norm`.
+    Last, `on_update(report)` may change learning rates. A loss that is not finite raises a FloatingPointError that
+    names the update, and nothing is changed. Real-valued actions are refused.
     """
     raise NotImplementedError
