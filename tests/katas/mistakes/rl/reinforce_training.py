@@ -80,3 +80,8 @@ MISTAKES = [
             find="        if not math.isfinite(value := loss.item()):\n            raise FloatingPointError(f\"the loss is not finite in update {update}: {value}\")\n",
             replace=""),
 ]
+EQUIVALENT = {
+    "play_episodes: torch.multinomial(logits.softmax(dim=-1), 1, generator=generator) → "
+    "torch.multinomial(logits.softmax(dim=-1), 2, generator=generator)": "the first of two draws is taken",
+    "play_episodes: logits.softmax(dim=-1) → logits.softmax(dim=+1)": "logits have two axes",
+}
