@@ -21,7 +21,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torchvision.models.detection._utils import BoxCoder
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 COUNT = 2000
 
@@ -133,14 +133,6 @@ OPERATIONS = {
     "nms, crowded": Operation("nms", "nms", lambda: suppressible(boxes_around(50, COUNT, 0)), torchvision.ops.nms, 5.0),
     "coco": Operation("average_precision", "coco_average_precision", coco_images, pycocotools_evaluation, 1.0),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def implementation(operation: Operation, who: str) -> Callable:

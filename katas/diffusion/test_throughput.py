@@ -14,18 +14,10 @@ import time
 import pytest
 import torch
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 TREES = {"yours": "katas", "solution": "solutions"}
 COUNT, TIMESTEPS, FEW_STEPS, TRAINING_STEPS = 128, 1000, 20, 10
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Setting:

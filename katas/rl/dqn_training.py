@@ -52,16 +52,16 @@ def train_dqn(
     max_grad_norm: float = 10.0,
     on_step: Callable[[DQNReport], None] | None = None,
 ) -> None:
-    """Trains `online` in place, in the steps `first_step` ... steps - 1 of all environments, after a reset.
+    """Trains `online` in the steps `first_step` ... steps - 1 of all environments, after a reset.
 
-    1. Each environment takes a random action with probability `epsilon_at(step)`, else the one of the highest value.
-    2. `buffer` stores every transition with its true next observation. A step that resets is none.
+    1. Each environment takes a random action with probability `epsilon_at(step)`, else that of the highest value.
+    2. `buffer` stores every transition with its true next observation, but no step that resets.
     3. Once `learning_starts` and `batch_size` transitions are stored, `updates_per_step` times: a batch, its
        `double_dqn_target` (or `td_target`), `dqn_loss`, gradients of a joint norm up to `max_grad_norm`, a step.
     4. `polyak_update`, where step + 1 is a multiple of `target_every`.
     5. `on_step(report)` may change rates.
 
-    A loss that is not finite raises a FloatingPointError that names the step; its update changes nothing. Real
-    actions are refused. `updates_per_step` and `target_every` ≥ 1.
+    A loss that is not finite raises a FloatingPointError naming the step; its update changes nothing. Refused: real
+    actions; `updates_per_step` or `target_every` below 1; `learning_starts` or `batch_size` above `buffer.capacity`.
     """
     raise NotImplementedError

@@ -28,8 +28,8 @@ class ReplayBuffer:
     """The last `capacity` transitions.
 
     `memory` is where they are stored: Transitions of `capacity` rows on `device`, allocated once. The shapes are those
-    of one observation and one action. Rewards are float32. `len(buffer)` is the number of transitions stored.
-    `capacity` ≥ 1.
+    of one observation and one action. Rewards are float32. `len(buffer)` is the number of transitions stored,
+    `buffer.capacity` how many there can be, at least 1.
     """
 
     def __init__(

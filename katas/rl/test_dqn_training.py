@@ -156,9 +156,9 @@ def follow(seen, sampled, online, target, *, first_step=0, batch_size=128, gamma
         known |= {row.observation: row for row in rows if row.valid}
         told = []
         for _ in range(updates_per_step if len(known) >= max(learning_starts, batch_size) else 0):
-            batch = [known[observation] for observation in next(sampled, [])]
-            assert len(batch) == batch_size, f"step {step}: a batch of {len(batch)}, not {batch_size}"
-            numbers, online = updated(batch, online, target, **options)
+            told_of = f"step {step}: a batch of {batch_size} of the {len(known)} stored is due, sampled were"
+            assert len(shown := next(sampled, [])) == batch_size and set(shown) <= set(known), f"{told_of} {shown}"
+            numbers, online = updated([known[observation] for observation in shown], online, target, **options)
             told.append(numbers)
         if (step + 1) % target_every == 0:
             target = [(1 - tau) * slow + tau * fast for slow, fast in zip(target, online, strict=True)]
@@ -200,8 +200,7 @@ def test_without_exploration_every_action_is_greedy():
 
 
 def test_the_callback_comes_last_and_may_change_rates():
-    online, target, before = Values(), Values(), []
-    optimizer = torch.optim.SGD(online.parameters(), lr=0.1)
+    optimizer, target, before = torch.optim.SGD((online := Values()).parameters(), lr=0.1), Values(), []
 
     def stop(report):
         before.append((online.weights(), target.weights()))
@@ -287,6 +286,8 @@ def test_probes_are_learned_exactly(name):
     ("envs", lambda: trained(1, envs=scripted(num_actions=None))),
     ("updates_per_step", lambda: trained(1, updates_per_step=0)), ("target_every", lambda: trained(1, target_every=0)),
     ("gamma", lambda: trained(1, **SMALL, gamma=1.5)), ("tau", lambda: trained(1, **SMALL, tau=1.5)),
+    ("learning_starts", lambda: trained(1, buffer=ReplayBuffer(999, (3,)))),
+    ("batch_size", lambda: trained(1, buffer=ReplayBuffer(127, (3,)), learning_starts=9)),
 ])  # fmt: skip
 def test_what_is_out_of_range_is_refused(name, call):
     expect_refused(name, call)
@@ -296,5 +297,4 @@ def test_what_is_out_of_range_is_refused(name, call):
 def test_standing_laws(law):
     with torch.device("cpu"):
         online = Values()
-
     law(lambda: trained(5, **SMALL, online=online, lr=0.0).online.slope.detach())

@@ -13,18 +13,9 @@ from katas.rl.cartpole import VectorCartPole
 from katas.rl.given import recipes
 from katas.rl.given.environments import Confused
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("one_thread")]
 
 SEEDS = (0, 1, 2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks of this size gain nothing from more, and lose much where other work wants the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def carts(seed, device, **options):

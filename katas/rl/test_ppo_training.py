@@ -3,9 +3,7 @@
 Environments follow a script, the model has two parameters: every update is followed in Python numbers.
 """
 
-import copy
 import math
-import re
 
 import pytest
 import torch
@@ -13,6 +11,12 @@ import torch
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import device_is_followed, global_rng_is_untouched
 from katas.lab.strategies import rng
+from katas.rl.given.loops import (
+    a_loss_that_is_not_finite_changes_nothing,
+    callback_comes_last_and_may_change_rates,
+    expect_learned,
+    goes_on_from_a_first_update,
+)
 from katas.rl.given.networks import ActorCritic, PolicyAndValue
 from katas.rl.given.probes import PROBES, Probe
 from katas.rl.given.watched import TERMINATED, TRUNCATED, Line, Scripted, feature
@@ -203,15 +207,7 @@ def test_episodes_go_on_from_update_to_update():
 
 
 def test_the_callback_comes_last_and_may_change_rates():
-    optimizer, before = torch.optim.SGD((model := Line()).parameters(), lr=0.1), []
-
-    def stop(report):
-        before.append([float(model.slope), float(model.height)])
-        optimizer.param_groups[0]["lr"] = 0.0
-
-    trained(3, model=model, optimizer=optimizer, on_update=stop)
-    assert before[0] != [0.7, -0.4], "the callback comes after the update"
-    assert before[0] == before[1] == before[2], "a learning rate of 0, set by the callback, holds from then on"
+    callback_comes_last_and_may_change_rates(trained)
 
 
 def test_old_gradients_are_cleared():
@@ -223,9 +219,7 @@ def test_old_gradients_are_cleared():
 
 
 def test_it_goes_on_from_a_first_update():
-    *_, reports = trained(7, first_update=5)
-    assert [report.update for report in reports] == [5, 6], "the updates first_update to updates - 1"
-    assert trained(2, first_update=2)[1].seen == [], "nothing left to do"
+    goes_on_from_a_first_update(trained)
 
 
 def test_the_generator_alone_decides_and_goes_on():
@@ -236,25 +230,9 @@ def test_the_generator_alone_decides_and_goes_on():
     assert places[1] != places[2], "a second run on one generator draws other actions and minibatches"
 
 
-@pytest.mark.parametrize("what", ["values", "rewards"])
-def test_a_loss_that_is_not_finite_changes_nothing(what):
-    envs = scripted()
-    model, kept = Line(), []
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-
-    def spoil(report):
-        if report.update == 1:
-            if what == "values":
-                model.height.data.fill_(math.nan)
-            else:
-                envs.script = [[([math.nan] * 9, TERMINATED)] * 9] * 3
-            kept.append(copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"])))
-
-    with pytest.raises(FloatingPointError) as raised:
-        trained(5, model=model, optimizer=optimizer, envs=envs, on_update=spoil)
-    assert re.search(r"\b2\b", str(raised.value)), f"{what} of update 2 are NaN; the error says: {raised.value}"
-    state = (model.state_dict(), optimizer.state_dict()["state"])
-    expect_equal(state, kept[0], "weights and momentum are as they were after the last good step")
+@pytest.mark.parametrize("what, bad", [("values", math.nan), ("values", math.inf), ("rewards", math.inf)])
+def test_a_loss_that_is_not_finite_changes_nothing(what, bad):
+    a_loss_that_is_not_finite_changes_nothing(trained, scripted(), what, bad)
 
 
 # --- the light twin of the full check: probes with exact values -------------------------------------------------------
@@ -268,16 +246,7 @@ def test_probes_are_learned_exactly(name):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
     train_ppo(model, envs, optimizer, updates=20, generator=rng(2), rollout_steps=5, gamma=gamma)
     # after 15 updates, over 8 seeds: values off by at most 0.06, the best action with a probability of 0.999
-    for observation in rules.observations:
-        with torch.no_grad():
-            logits, values = model(torch.tensor([[observation]]))
-        expected = rules.value(observation, gamma)
-        assert abs(float(values) - expected) < 0.1, (
-            f"the value of {observation}: {float(values):.3f}, exact {expected:g}"
-        )
-        if rules.best_action is not None:
-            sure = float(logits.softmax(dim=-1)[0, rules.best_action(observation)])
-            assert sure > 0.9, f"the best action at {observation} has the probability {sure:.2f}"
+    expect_learned(model, rules, gamma)
 
 
 # --- refusals and standing laws ---------------------------------------------------------------------------------------

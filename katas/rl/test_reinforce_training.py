@@ -4,9 +4,7 @@ The environments follow a script and remember what they showed. The model has tw
 followed in Python numbers from what was seen. Out of scope: the networks, real-valued actions.
 """
 
-import copy
 import math
-import re
 
 import pytest
 import torch
@@ -14,6 +12,12 @@ import torch
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import device_is_followed, global_rng_is_untouched
 from katas.lab.strategies import rng
+from katas.rl.given.loops import (
+    a_loss_that_is_not_finite_changes_nothing,
+    callback_comes_last_and_may_change_rates,
+    expect_learned,
+    goes_on_from_a_first_update,
+)
 from katas.rl.given.networks import ActorCritic
 from katas.rl.given.probes import PROBES, Probe
 from katas.rl.given.watched import TERMINATED, TRUNCATED, Line, Scripted, feature
@@ -142,16 +146,7 @@ def test_a_long_episode_counts_to_its_end():
 
 
 def test_the_callback_comes_last_and_may_change_rates():
-    model, before = Line(), []
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-
-    def stop(report):
-        before.append([float(model.slope), float(model.height)])
-        optimizer.param_groups[0]["lr"] = 0.0
-
-    trained(3, model=model, optimizer=optimizer, on_update=stop)
-    assert before[0] != [0.7, -0.4], "the callback comes after the update"
-    assert before[0] == before[1] == before[2], "a learning rate of 0, set by the callback, holds from then on"
+    callback_comes_last_and_may_change_rates(trained)
 
 
 def test_old_gradients_are_cleared():
@@ -163,9 +158,7 @@ def test_old_gradients_are_cleared():
 
 
 def test_it_goes_on_from_a_first_update():
-    *_, reports = trained(7, first_update=5)
-    assert [report.update for report in reports] == [5, 6], "the updates first_update to updates - 1"
-    assert trained(2, first_update=2)[1].seen == [], "nothing left to do"
+    goes_on_from_a_first_update(trained)
 
 
 def test_the_generator_alone_decides_and_goes_on():
@@ -175,24 +168,9 @@ def test_the_generator_alone_decides_and_goes_on():
     assert runs[1] != runs[2], "a second run on one generator draws other actions"
 
 
-@pytest.mark.parametrize("what", ["values", "rewards"])
-def test_a_loss_that_is_not_finite_changes_nothing(what):
-    envs, model, kept = scripted(), Line(), []
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def spoil(report):
-        if report.update == 1:
-            if what == "values":
-                model.height.data.fill_(math.nan)
-            else:
-                envs.script = [[([math.inf] * 3, TERMINATED)]] * 4
-            kept.append(copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"])))
-
-    with pytest.raises(FloatingPointError) as raised:
-        trained(5, model=model, optimizer=optimizer, envs=envs, on_update=spoil)
-    assert re.search(r"\b2\b", str(raised.value)), f"{what} of update 2 are not finite; the error says: {raised.value}"
-    got = (model.state_dict(), optimizer.state_dict()["state"])
-    expect_equal(got, kept[0], "weights and momentum are as they were after the last good step")
+@pytest.mark.parametrize("what, bad", [("values", math.nan), ("values", math.inf), ("rewards", math.inf)])
+def test_a_loss_that_is_not_finite_changes_nothing(what, bad):
+    a_loss_that_is_not_finite_changes_nothing(trained, scripted(), what, bad)
 
 
 # --- the light twin of the full check: probes with exact values -------------------------------------------------------
@@ -206,16 +184,7 @@ def test_probes_are_learned_exactly(name):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
     train_reinforce(model, envs, optimizer, updates=100, generator=rng(2), gamma=gamma)
     # over 8 seeds: values off by at most 0.03, the best action with a probability of 1.000
-    for observation in rules.observations:
-        with torch.no_grad():
-            logits, values = model(torch.tensor([[observation]]))
-        expected = rules.value(observation, gamma)
-        assert abs(float(values) - expected) < 0.1, (
-            f"the value of {observation}: {float(values):.3f}, exact {expected:g}"
-        )
-        if rules.best_action is not None:
-            sure = float(logits.softmax(dim=-1)[0, rules.best_action(observation)])
-            assert sure > 0.9, f"the best action at {observation} has the probability {sure:.2f}"
+    expect_learned(model, rules, gamma)
 
 
 # --- refusals and standing laws ---------------------------------------------------------------------------------------

@@ -90,10 +90,10 @@ def test_memory_is_allocated_once():
     buffer = ReplayBuffer(4, (3, 2), action_shape=(5,), action_dtype=torch.float16, observation_dtype=torch.uint8)
     expected = [((4, 3, 2), torch.uint8), ((4, 5), torch.float16), ((4,), torch.float32), ((4, 3, 2), torch.uint8)]
     assert [(part.shape, part.dtype) for part in buffer.memory] == [*expected, ((4,), torch.bool)], "`capacity` rows"
+    assert (buffer.capacity, len(buffer)) == (4, 0), "`capacity` can be read, and nothing is stored yet"
     buffer = filled(0, 1)
     places = [part.data_ptr() for part in buffer.memory]
-    buffer.add(**numbered(range(9)))
-    buffer.load_state_dict(filled(1, 2).state_dict())
+    buffer.add(**numbered(range(9))), buffer.load_state_dict(filled(1, 2).state_dict())
     assert [part.data_ptr() for part in buffer.memory] == places, "rows are written into the memory that is there"
     assert all(part.is_meta for part in ReplayBuffer(5, (2,), device="meta").memory), "on the device asked for"
 

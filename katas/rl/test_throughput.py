@@ -18,17 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 STEPS, ENVIRONMENTS, GAMMA, LAMBDA = 2048, 64, 0.99, 0.95
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def rollout(device: str = "cpu") -> list[torch.Tensor]:

@@ -109,7 +109,7 @@ def train_ppo(
     Gradients of the model are scaled down where their joint norm is above `max_grad_norm`. `value_clip_range` has the
     size of returns; if it is infinite, no value is clipped. Last comes `on_update(report)`, which may change learning
     rates. A loss that is not finite raises a FloatingPointError that names the update; weights and optimizer stay as
-    they were before that minibatch. Environments whose actions are no choices are refused.
+    they were before that minibatch. Real-valued actions are refused.
     """
     if envs.num_actions is None:
         raise ValueError("envs: the policy chooses among actions, and theirs are real numbers (num_actions is None)")

@@ -28,8 +28,8 @@ class ReplayBuffer:
     """The last `capacity` transitions.
 
     `memory` is where they are stored: Transitions of `capacity` rows on `device`, allocated once. The shapes are those
-    of one observation and one action. Rewards are float32. `len(buffer)` is the number of transitions stored.
-    `capacity` ≥ 1.
+    of one observation and one action. Rewards are float32. `len(buffer)` is the number of transitions stored,
+    `buffer.capacity` how many there can be, at least 1.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ReplayBuffer:
             next_observations=rows(observation_shape, observation_dtype),
             terminated=rows((), torch.bool),
         )
-        self._size, self._next_row = 0, 0
+        self.capacity, self._size, self._next_row = capacity, 0, 0
 
     def __len__(self) -> int:
         return self._size
@@ -87,13 +87,12 @@ class ReplayBuffer:
         rows = [part.detach()[kept].to(memory) for part, memory in zip(given, self.memory, strict=True)]
         if not rows[2].isfinite().all():
             raise ValueError("rewards must be finite numbers of float32")
-        capacity, device = len(self.memory.rewards), self.memory.rewards.device
-        count = min(len(rows[0]), capacity)
-        places = (self._next_row + torch.arange(count, device=device)) % capacity
+        count = min(len(rows[0]), self.capacity)
+        places = (self._next_row + torch.arange(count, device=rows[0].device)) % self.capacity
         for memory, part in zip(self.memory, rows, strict=True):
             memory[places] = part[len(part) - count :]
-        self._next_row = (self._next_row + count) % capacity
-        self._size = min(self._size + count, capacity)
+        self._next_row = (self._next_row + count) % self.capacity
+        self._size = min(self._size + count, self.capacity)
 
     def _check(self, given: Transitions) -> None:
         for name, part, memory in zip(Transitions._fields, given, self.memory, strict=True):
@@ -138,7 +137,7 @@ class ReplayBuffer:
     def _settings(self) -> dict:
         observations, actions, *_ = self.memory
         return {
-            "capacity": len(observations),
+            "capacity": self.capacity,
             "observation_shape": tuple(observations.shape[1:]),
             "action_shape": tuple(actions.shape[1:]),
             "action_dtype": actions.dtype,

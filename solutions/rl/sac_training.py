@@ -100,9 +100,8 @@ def train_sac(
 def _check(envs, buffer: ReplayBuffer, batch_size: int, updates_per_step: int, **shares: float) -> None:
     if envs.num_actions is not None:
         raise ValueError("envs: the policy draws real numbers, and their actions are choices (num_actions is a number)")
-    capacity = len(buffer.memory.rewards)
-    if not 1 <= batch_size <= capacity:
-        raise ValueError(f"batch_size must lie between 1 and the capacity, {capacity}, got {batch_size}")
+    if not 1 <= batch_size <= buffer.capacity:
+        raise ValueError(f"batch_size must lie between 1 and the capacity, {buffer.capacity}, got {batch_size}")
     if updates_per_step < 1:
         raise ValueError(f"updates_per_step must be at least 1, got {updates_per_step}")
     for name, share in shares.items():

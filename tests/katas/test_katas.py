@@ -4,16 +4,20 @@ Nothing here looks at the learner's own files in katas/<topic>/<kata>.py: they m
 """
 
 import ast
+import builtins
+import dis
 import doctest
 import importlib
 import re
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 
 from katas.lab import catalog, stubs, trees
+from tests.katas.mutation import mistake_trials
 from tests.warm import run_module
 
 KATAS = [names for names in catalog.all_katas() if catalog.solution_file(*names).is_file()]
@@ -61,6 +65,24 @@ def test_every_kata_has_a_spec_a_bank_of_mistakes_and_an_alternative(topic, kata
     assert {mistake.caught_by for mistake in bank.MISTAKES} <= tests
     assert all(len(mistake.why.split()) >= 5 for mistake in bank.MISTAKES)
     assert catalog.alternative_file(topic, kata).is_file()
+
+
+@pytest.mark.parametrize("topic, kata", KATAS)
+def test_no_mistake_is_caught_by_a_name_that_nobody_defined(topic, kata):
+    """A NameError fails every test, so that it would count as caught whatever the spec asks."""
+    for mistake in mistake_trials(topic, kata):
+        steps = [step for code in _codes(compile(mistake.source, "", "exec")) for step in dis.get_instructions(code)]
+        loaded = {step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        stored = {step.argval for step in steps if step.opname == "STORE_NAME"}
+        lost = {name for name in loaded - stored - set(dir(builtins)) if not name.startswith("__")}
+        assert not lost, f"mistake {mistake.name}: {lost}"
+
+
+def _codes(code):
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _codes(part)
 
 
 @pytest.mark.parametrize("topic, kata", KATAS)

@@ -13,7 +13,7 @@ import pytest
 
 from katas.lab import catalog
 from katas.lab.checks.recorder import Metrics
-from katas.lab.plugin import doctor, messages
+from katas.lab.plugin import doctor, guards, messages
 
 _screen = pytest.StashKey[TextIO | None]()
 in_use = pytest.StashKey[Path | None]()  # the folder of the check that runs now
@@ -59,6 +59,13 @@ def device(request):
     torch.backends.cudnn.allow_tf32 = False
     cap_gpu_memory()
     return torch.device("cuda")
+
+
+@pytest.fixture
+def one_thread():
+    """Small networks gain nothing from more, and lose much where other work wants the cores; and figures compare."""
+    with guards.one_thread():
+        yield
 
 
 @pytest.fixture

@@ -18,10 +18,12 @@ class Stored(NamedTuple):
 
 
 class ListBuffer(ReplayBuffer):
-    """Used like a `ReplayBuffer` without a capacity, and owes it nothing. Its numbers keep their digits (float64).
+    """Used like a `ReplayBuffer` that is never full, and owes it nothing. Its numbers keep their digits (float64).
 
     `rows` is everything stored, oldest first. `sampled` has a list of observations for each sample that was drawn.
     """
+
+    capacity = 10**9
 
     def __init__(self):
         self.rows: list[Stored] = []

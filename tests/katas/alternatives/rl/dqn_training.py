@@ -44,6 +44,8 @@ def train_dqn(
         raise ValueError("envs!")
     if target_every <= 0 or updates_per_step <= 0:
         raise ValueError("target_every and updates_per_step!")
+    if max(learning_starts, batch_size) > buffer.capacity:
+        raise ValueError("learning_starts and batch_size!")
 
     def epsilon_of(step: int) -> float:
         return epsilon_at(step, start=epsilon_start, end=epsilon_end, decay_steps=epsilon_decay_steps)

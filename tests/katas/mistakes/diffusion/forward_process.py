@@ -34,7 +34,7 @@ MISTAKES = [
     Mistake("half_precision_widened", "test_extract_follows_the_dtype_of_x",
             why="A model in bfloat16 is given float32, and its first layer refuses it.",
             find=".to(x.dtype)",
-            replace=".to(x.dtype if x.dtype == torch.float64 else torch.float32)"),
+            replace=".to(x.dtype if x.dtype == x.double().dtype else x.float().dtype)"),
     Mistake("schedule_cast_first", "test_factors_keep_their_digits",
             why="1 - alphas_cumprod in float32 has lost half of its digits where it is 1e-4.",
             find="    signal, sigma = ",

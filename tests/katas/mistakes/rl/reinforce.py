@@ -70,7 +70,7 @@ MISTAKES = [
     Mistake("masked_after_the_product", "test_what_lies_outside_the_mask_has_no_influence",
             why="The product is masked, but its backward pass still multiplies 0 by NaN: mask before.",
             find="(log_probs.masked_fill(~mask, 0) * advantages)",
-            replace="torch.where(mask, log_probs * (returns if baselines is None else returns - baselines).detach().to(log_probs.dtype), 0)"),
+            replace="(log_probs * (returns if baselines is None else returns - baselines).detach().to(log_probs.dtype)).masked_fill(~mask, 0)"),
     Mistake("no_episodes_are_nan", "test_no_steps_or_no_episodes_give_zero",
             why="The mean over nothing is 0 / 0.",
             find="-episodes.sum() / max(1, len(episodes))",
