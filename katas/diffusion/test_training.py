@@ -13,10 +13,10 @@ import torch
 
 import katas.diffusion.training as kata
 from katas.diffusion.given.gaussians import GaussianMixture
-from katas.diffusion.given.killing import Killed, interrupt, move_within_a_folder_only, save_as_on_a_missing_gpu
 from katas.diffusion.given.watched import STATE, FakeEMA, Linear, PerTimestep, Watch, state_of
 from katas.diffusion.training import load_checkpoint, save_checkpoint, to_image_range, to_model_range, train_diffusion
 from katas.lab.expect import expect_close, expect_equal, expect_fresh_noise, expect_refused
+from katas.lab.killing import Killed, interrupt, move_within_a_folder_only, save_as_on_a_missing_gpu
 from katas.lab.laws import STANDING_LAWS, device_is_followed, global_rng_is_untouched, inputs_are_not_changed
 from katas.lab.strategies import normal, rng
 

@@ -19,4 +19,5 @@ KATAS = (
     "dqn_training",
     "ppo_training",
     "sac_training",
+    "checkpoints",
 )

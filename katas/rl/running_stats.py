@@ -44,6 +44,7 @@ class RunningMeanStd:
         raise NotImplementedError
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on, with copies on its own device, from the `state_dict` of statistics of the same shape."""
         raise NotImplementedError
 
 

@@ -173,6 +173,7 @@ def test_the_statistics_follow_no_gradient():
     ("batch", lambda: RunningMeanStd((3,)).update(normal(5))),
     ("batch", lambda: RunningMeanStd((3,)).update(normal(5, 1))),
     ("batch", lambda: RunningMeanStd(()).update(normal(5, 3))),
+    ("state", lambda: RunningMeanStd((3,)).load_state_dict(RunningMeanStd((1,)).state_dict())),
 ])  # fmt: skip
 def test_what_is_out_of_range_is_refused(name, call):
     expect_refused(name, call)

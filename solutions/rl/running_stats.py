@@ -58,7 +58,11 @@ class RunningMeanStd:
         return {"mean": self.mean.clone(), "var": self.var.clone(), "count": self.count}
 
     def load_state_dict(self, state: dict) -> None:
-        self.mean, self.var, self.count = state["mean"].clone(), state["var"].clone(), state["count"]
+        """Goes on, with copies on its own device, from the `state_dict` of statistics of the same shape."""
+        if state["mean"].shape != self.mean.shape:
+            raise ValueError(f"state is of samples {tuple(state['mean'].shape)}, not of {tuple(self.mean.shape)}")
+        self.mean, self.var = (state[name].to(self.mean, copy=True) for name in ("mean", "var"))
+        self.count = state["count"]
 
 
 def normalise_advantages(advantages: Float[Tensor, "*batch"], *, eps: float = 1e-8) -> Float[Tensor, "*batch"]:

@@ -16,10 +16,10 @@ LAB = sorted((ROOT / "katas" / "lab").rglob("*.py"))
 FLOORS = [
     ["katas.lab.catalog", "katas.lab.data", "katas.lab.results", "katas.lab.stubs"],
     ["katas.lab.trees"],
-    ["katas.lab.expect", "katas.lab.laws", "katas.lab.strategies", "katas.lab.checks"],
+    ["katas.lab.expect", "katas.lab.laws", "katas.lab.strategies", "katas.lab.killing", "katas.lab.checks"],
     ["katas.lab.plugin"],
 ]
-FOR_SPECS = ("expect", "laws", "strategies", "checks", "data", "trees", "plugin.messages")
+FOR_SPECS = ("expect", "laws", "strategies", "killing", "checks", "data", "trees", "plugin.messages")
 
 
 def imports_of(file: Path) -> set[str]:

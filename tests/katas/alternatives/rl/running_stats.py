@@ -33,6 +33,8 @@ class RunningMeanStd:
         return {"mean": self.mean.clone(), "var": self.var.clone(), "count": self.count}
 
     def load_state_dict(self, state):
+        if state["mean"].size() != self.mean.size():
+            raise ValueError("state")
         self.mean, self.count = state["mean"].clone(), state["count"]
         self.squares = state["var"] * self.count
 

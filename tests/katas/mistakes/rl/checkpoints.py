@@ -1,0 +1,100 @@
+"""Wrong checkpoints that people write."""
+
+from tests.katas.mistakes import Mistake
+
+RESUMED = "test_a_resumed_run_is_the_uninterrupted_one"
+FAILED = "test_a_failed_save_keeps_the_last_checkpoint"
+UNFIT = "test_what_does_not_fit_changes_nothing"
+BROKEN = "test_a_file_that_is_no_checkpoint_is_refused"
+PUT_BACK = "            for other, state in before.items():  # the failing part too: it may have changed half-way\n"
+
+MISTAKES = [
+    Mistake("saved_in_place", FAILED,
+            why="A run that is killed while it overwrites its only checkpoint has lost it.",
+            find="        torch.save(saved, unfinished)\n"
+                 "        _read(unfinished)  # a file that cannot be read must not replace one that can\n"
+                 "        os.replace(unfinished, path)\n",
+            replace="        torch.save(saved, path)\n"),
+    Mistake("written_in_another_folder", FAILED,
+            why="A file moves in one step only within its disk, and the folder for temporary files may lie on another one.",
+            find='path.with_name(f"{path.name}.unfinished")',
+            replace='Path("/tmp") / f"{path.name}.unfinished"'),
+    Mistake("leftovers_stay", FAILED,
+            why="On a full disk, half a file that nobody needs takes the place that the next save would need.",
+            find="    finally:\n        unfinished.unlink(missing_ok=True)",
+            replace="    finally:\n        pass"),
+    Mistake("folder_not_made", "test_one_file_is_made_and_replaced",
+            why="The first save comes after an hour of training, too late to learn that a folder is missing.",
+            find="    path.parent.mkdir(parents=True, exist_ok=True)\n",
+            replace=""),
+    Mistake("not_read_back", "test_what_could_not_be_read_is_not_saved",
+            why="One number of numpy in a state makes a file that weights_only=True refuses, and it has replaced a good one.",
+            find="        _read(unfinished)  # a file that cannot be read must not replace one that can\n",
+            replace=""),
+    Mistake("generator_seeded_anew", RESUMED,
+            why="The seed is where the generator began: a resumed run would draw the same numbers once more.",
+            find="part.set_state(state)",
+            replace="part.manual_seed(part.initial_seed())"),
+    Mistake("a_step_is_skipped", RESUMED,
+            why="The file holds the number of the next step already.",
+            find='return saved["step"]',
+            replace='return saved["step"] + 1'),
+    Mistake("tensor_gets_other_memory", "test_tensors_come_back_in_place",
+            why="Whatever looks at the same memory, such as a view of it, would go on with the old numbers.",
+            find="part.copy_(state)",
+            replace="part.data = state"),
+    Mistake("nothing_is_put_back", UNFIT,
+            why="Half of the run would be that of the file, and half of it the old one.",
+            find=PUT_BACK + "                _load(parts[other], state)\n",
+            replace=""),
+    Mistake("put_back_from_no_copy", UNFIT,
+            why="A state dict is the live memory of a network: after loading it holds the new numbers.",
+            find="copy.deepcopy(_state_of(name, part))",
+            replace="_state_of(name, part)"),
+    Mistake("failed_part_not_put_back", UNFIT,
+            why="A part may have changed before it noticed that the state does not fit.",
+            find=PUT_BACK,
+            replace="            for other, state in before.items():\n                if other == name:\n                    break\n"),
+    Mistake("optimizer_not_checked", UNFIT,
+            why="PyTorch counts the parameters of an optimizer and loads moments of any shape; its next step fails, or broadcasts.",
+            find="    elif isinstance(part, torch.optim.Optimizer):",
+            replace="    elif False:"),
+    Mistake("class_of_an_optimizer_not_checked", UNFIT,
+            why="SGD takes the state of Adam without a word, and fails in its next step.",
+            find="{type(part).__name__} group",
+            replace="group"),
+    Mistake("one_number_fills_a_tensor", UNFIT,
+            why="copy_ broadcasts: one temperature would become that of all.",
+            find='tensors = {"the tensor": part}',
+            replace='tensors = {"the tensor": part.flatten()[:1]}'),
+    Mistake("dtypes_not_compared", UNFIT,
+            why="PyTorch rounds float64 to float32 without a word, and the run goes on with other numbers.",
+            find='f"{t.dtype} {tuple(t.shape)}"',
+            replace='f"{tuple(t.shape)}"'),
+    Mistake("parts_of_the_file_ignored", UNFIT,
+            why="A part that was saved and is not loaded was forgotten: the run goes on without its state.",
+            find="for name in own.keys() | saved.keys():",
+            replace="for name in own:"),
+    Mistake("one_exception_expected_of_a_part", UNFIT,
+            why="Parts fail in many ways, with KeyError or TypeError as well, and the others must be put back each time.",
+            find="        except Exception as error:\n            for other",
+            replace="        except (RuntimeError, ValueError) as error:\n            for other"),
+    Mistake("one_exception_expected_of_a_file", BROKEN,
+            why="A broken file is an EOFError, KeyError, OSError, RuntimeError or UnpicklingError, as it happens.",
+            find="    except Exception as error:  # a broken file",
+            replace="    except (RuntimeError, EOFError) as error:  # a broken file"),
+    Mistake("any_file_is_a_checkpoint", BROKEN,
+            why="A file with the weights alone is read well, and fails later with a KeyError that says nothing.",
+            find='    if not isinstance(saved, dict) or saved.keys() != {"step", "layouts", "states"}:\n'
+                 '        raise ValueError(f"{path} was not written by save_checkpoint")\n',
+            replace=""),
+    Mistake("read_to_the_device_it_came_from", RESUMED,
+            why="A checkpoint of a GPU is unreadable where that GPU is missing, unless map_location says where to put it.",
+            find=', map_location="cpu")',
+            replace=")"),
+]
+
+EQUIVALENT = {
+    "_read: torch.load(path, weights_only=True, map_location='cpu') → torch.load(path, map_location='cpu')":
+        "It is the default from PyTorch 2.6 on.",
+}
