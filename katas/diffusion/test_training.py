@@ -221,10 +221,11 @@ def go_on(run, steps, **options):
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, monkeypatch):
-    save_as_on_a_missing_gpu(monkeypatch)
     file, whole, stopped, resumed = str(tmp_path / "run.pt"), a_run(), a_run(), a_run(seed=4, lr=0.7)
     go_on(whole, 9)
-    go_on(stopped, 4, on_step=lambda report: save_checkpoint(path=file, step=report.step + 1, **stopped))
+    with monkeypatch.context() as patched:
+        save_as_on_a_missing_gpu(patched)
+        go_on(stopped, 4, on_step=lambda report: save_checkpoint(path=file, step=report.step + 1, **stopped))
     torch.load(file, weights_only=True, map_location="cpu")
     assert (step := load_checkpoint(path=file, **resumed)) == 4, f"the number of the next step comes back: {step}"
     go_on(resumed, 9, first_step=step)
@@ -250,7 +251,7 @@ def test_a_killed_save_keeps_the_last_checkpoint(tmp_path, monkeypatch, moment):
     run, file = a_run(), tmp_path / "run.pt"
     save_checkpoint(file, step=2, **run)
     with monkeypatch.context() as patched:
-        interrupt(patched, kata, moment)
+        interrupt(patched, kata, moment, file)
         with pytest.raises((Killed, OSError)):
             save_checkpoint(file, step=3, **run)
     try:

@@ -18,6 +18,15 @@ def _killed(*args, **kwargs):
     raise Killed
 
 
+def _killed_before(file, move):
+    def moved(source, target, *args, **kwargs):
+        if os.path.abspath(target) == os.path.abspath(file):
+            raise Killed
+        return move(source, target, *args, **kwargs)
+
+    return moved
+
+
 def _half_written(state, file, *args, **kwargs):
     data = b"half of a checkpoint"
     file.write(data) if hasattr(file, "write") else pathlib.Path(file).write_bytes(data)
@@ -39,12 +48,18 @@ def _replace(patched: pytest.MonkeyPatch, module, place, name: str, fake) -> Non
         patched.setattr(where, alias, fake)
 
 
-def interrupt(patched: pytest.MonkeyPatch, module, moment: str) -> None:
-    """From now on `torch.save` stops half-way ("while writing"), or no file can be moved ("before moving")."""
+_REMOVALS = [(os, "unlink"), (os, "remove"), (shutil, "rmtree"), (pathlib.Path, "unlink")]
+
+
+def interrupt(patched: pytest.MonkeyPatch, module, moment: str, file) -> None:
+    """From now on `torch.save` stops half-way ("while writing"), or nothing is moved to `file` or removed any more
+    ("before moving": who is killed does not clean up)."""
     if moment == "while writing":
         _replace(patched, module, torch, "save", _half_written)
         return
     for place, name in _MOVES:
+        _replace(patched, module, place, name, _killed_before(file, getattr(place, name)))
+    for place, name in _REMOVALS:
         _replace(patched, module, place, name, _killed)
 
 
@@ -54,7 +69,7 @@ def move_within_a_folder_only(patched: pytest.MonkeyPatch, module) -> None:
     def within(move):
         def moved(source, target, *args, **kwargs):
             if os.path.dirname(os.path.abspath(source)) != os.path.dirname(os.path.abspath(target)):
-                raise OSError(errno.EXDEV, "Invalid cross-device link: the new file was not written beside the old one")
+                raise AssertionError("the new file is moved from another folder: write it beside the old one")
             return move(source, target, *args, **kwargs)
 
         return moved
@@ -64,5 +79,6 @@ def move_within_a_folder_only(patched: pytest.MonkeyPatch, module) -> None:
 
 
 def save_as_on_a_missing_gpu(patched: pytest.MonkeyPatch) -> None:
-    """From now on `torch.save` writes what it would write on a GPU that this machine does not have."""
+    """Until it is undone, `torch.save` writes, and `torch.load` reads, as on a GPU that this machine does not have."""
     patched.setattr(torch.serialization, "location_tag", lambda storage: "cuda:77")
+    patched.setattr(torch.serialization, "default_restore_location", lambda storage, location: storage)

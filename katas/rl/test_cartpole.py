@@ -192,7 +192,7 @@ def test_what_is_out_of_range_is_refused(name, call):
     expect_refused(name, call)
 
 
-@pytest.mark.parametrize("law", laws.STANDING_LAWS)
+@pytest.mark.parametrize("law", [*laws.STANDING_LAWS, laws.gradients_are_right])
 def test_standing_laws(law):
     actions = pushes(5)
     law(lambda states: cartpole_step(states, actions[: len(states)]), 0.1 * normal(5, 4))

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, AdamW
 
 import katas.rl.checkpoints as kata
 from katas.lab.expect import expect_equal, expect_refused
@@ -21,7 +21,7 @@ from katas.lab.killing import Killed, interrupt, move_within_a_folder_only, save
 from katas.lab.laws import STANDING_LAWS
 from katas.lab.strategies import normal, rng, seeds
 from katas.rl.checkpoints import load_checkpoint, save_checkpoint
-from katas.rl.given.whole_run import F64, Memory, Noted, expect_same_run, go_on, network, stepped, whole_run
+from katas.rl.given.whole_run import F64, Memory, Noted, expect_same_run, go_on, groups, network, stepped, whole_run
 
 
 def step_of(file, parts):
@@ -37,12 +37,15 @@ def step_of(file, parts):
 
 @pytest.mark.parametrize("updates", [0, 4])
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, monkeypatch, updates):
-    save_as_on_a_missing_gpu(monkeypatch)
     file, stopped, resumed = str(tmp_path / "run.pt"), whole_run(updates=updates), whole_run(seed=7, lr=0.7, updates=2)
-    save_checkpoint(path=file, parts=MappingProxyType(stopped), step=updates)
+    with monkeypatch.context() as patched:
+        save_as_on_a_missing_gpu(patched)
+        save_checkpoint(path=file, parts=MappingProxyType(stopped), step=updates)
     go_on(stopped, 5)
     torch.load(file, weights_only=True, map_location="cpu")
+    world = torch.manual_seed(77).get_state()
     step = load_checkpoint(path=file, parts=MappingProxyType(dict(reversed(resumed.items()))))
+    expect_equal(torch.get_rng_state(), world, "the global random state is not touched")
     assert type(step) is int and step == updates, f"the number of the next step comes back, {updates}: {step!r}"
     expect_same_run(resumed, whole_run(updates=updates), "what was saved is the state at that moment")
     go_on(resumed, 5)
@@ -56,8 +59,8 @@ def test_tensors_come_back_in_place(tmp_path_factory, dtype, shape, seed):
     file = tmp_path_factory.getbasetemp() / "tensors.pt"
     numbers = (1e5 * normal(2, *shape, seed=seed).log()).to(dtype)  # NaN, and infinite as float16, are among them
     held = torch.zeros_like(numbers)
-    save_checkpoint(file, {"row": numbers[1], "turned": numbers[0].movedim(0, -1)}, step=0)
-    load_checkpoint(file, {"row": held[1], "turned": held[0].movedim(0, -1)})
+    save_checkpoint(file, {"a.row": numbers[1], "turned": numbers[0].movedim(0, -1)}, step=0)
+    load_checkpoint(file, {"a.row": held[1], "turned": held[0].movedim(0, -1)})
     expect_equal(held, numbers, "to the bit, in the memory that was there: an optimizer goes on with it")
 
 
@@ -81,7 +84,7 @@ def test_a_failed_save_keeps_the_last_checkpoint(tmp_path, monkeypatch, moment, 
     if earlier:
         save_checkpoint(file, run, step=2)
     with monkeypatch.context() as patched:
-        interrupt(patched, kata, moment)
+        interrupt(patched, kata, moment, file)
         with pytest.raises((Killed, OSError)):  # the new file is written with torch.save, and moved in one step
             save_checkpoint(file, run, step=3)
     left = set(tmp_path.iterdir()) - {file}
@@ -112,19 +115,22 @@ OTHERS = {
     "a layer less": ("policy", lambda: network()[:2]),
     "other names": ("policy", lambda: nn.ModuleDict({"net": network()})),
     "a network of another dtype": ("policy", lambda: network().float()),
+    "statistics of another dtype": ("policy", lambda: network(statistics=torch.float32)),
     "one number": ("log_std", lambda: torch.tensor(0.5, dtype=F64)),
     "a longer tensor": ("log_std", lambda: torch.zeros(3, dtype=F64)),
     "a tensor of another dtype": ("log_std", lambda: torch.zeros(2)),
     "moments of other layers": ("adam", lambda: whole_run(updates=2, hidden=5)["adam"]),
     "moments of another last layer": ("adam", lambda: whole_run(updates=2, outputs=1)["adam"]),
-    "momentum of another shape": ("sgd", lambda: stepped(SGD, [normal(1, 2)], momentum=0.9)),
-    "another optimizer": ("adam", lambda: stepped(SGD, list(network().parameters()), momentum=0.9)),
+    "momentum of another shape": ("sgd", lambda: stepped(SGD, [normal(2, 1)], momentum=0.9)),
+    "another optimizer": ("adam", lambda: stepped(AdamW, *groups(network()))),
+    "parameters in another order": ("adam", lambda: stepped(Adam, *(group[::-1] for group in groups(network())))),
+    "an optimizer of another dtype, without moments": ("sgd", lambda: SGD([torch.ones(2)])),
     "another optimizer, without moments": ("sgd", lambda: Adam([normal(2)])),
-    "two groups of parameters": ("adam", lambda: stepped(Adam, list(network()[0].parameters()), [normal(4)])),
+    "other groups of parameters": ("adam", lambda: stepped(Adam, list(network()[0].parameters()), [normal(4)])),
     "another capacity": ("memory", lambda: Memory(capacity=4)),
     "a generator for a tensor": ("log_std", rng),
     "a tensor for a network": ("policy", lambda: normal(2)),
-    "a network for a generator": ("step", network),
+    "a tensor for a generator": ("step", lambda: rng().get_state()),
     "only in the file": ("more", lambda: normal(2)),
     "missing in the file": ("log_std", None),
 }
@@ -169,11 +175,13 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, damage):
 def test_a_missing_file_is_told_as_such(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "run.pt", whole_run())
+    expect_refused(tmp_path.name, lambda: load_checkpoint(tmp_path, whole_run()))  # a folder cannot be read
 
 
 @pytest.mark.parametrize("part", [
-    0.1, None, [torch.ones(2)], np.ones(2), {"weight": torch.ones(2)}, SimpleNamespace(state_dict=dict)
-], ids=["number", "None", "list", "array", "dictionary", "nothing to load it with"])  # fmt: skip
+    0.1, None, [torch.ones(2)], np.ones(2), {"weight": torch.ones(2)}, SimpleNamespace(state_dict=dict),
+    SimpleNamespace(load_state_dict=print),
+], ids=["number", "None", "list", "array", "dictionary", "nothing to load it with", "nothing to save"])  # fmt: skip
 def test_what_has_no_state_is_refused(tmp_path, part):
     save_checkpoint(file := tmp_path / "run.pt", {"rate": Noted(3)}, step=2)
     expect_refused("rate", lambda: save_checkpoint(file, {"rate": part}, step=3))

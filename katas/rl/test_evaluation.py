@@ -64,11 +64,11 @@ def test_every_return_is_the_sum_of_its_rewards(script, each, dtype):
 
 def test_the_policy_acts_on_what_it_sees():
     envs, seen = Scripted([([1.0, 1.0], TERMINATED)], [([1.0] * 5, TRUNCATED)]), []
-    evaluate_policy(lambda x: seen.append(x.clone()) or (10 * x[:, 0] + x[:, 2]).long(), envs, episodes=2)
+    evaluate_policy(lambda x: seen.append(x.clone()) or 10 * x[:, 0] + x[:, 2] + 0.5, envs, episodes=2)
     expect_equal(seen[0], torch.tensor([[0.0, 0, 0], [1, 0, 0]]), "first what reset returned")
     assert len(seen) == 5, f"one look for each step until the last episode is over, not {len(seen)}"
     for before, actions in zip(seen, envs.actions, strict=True):
-        expect_equal(actions, (10 * before[:, 0] + before[:, 2]).long(), "its actions go to the environments unchanged")
+        expect_equal(actions, 10 * before[:, 0] + before[:, 2] + 0.5, "its actions go to the environments unchanged")
     expect_equal(seen[2][0], torch.tensor([0.0, 0, 2]), "the last observation is shown as well: that step resets")
 
 
@@ -94,8 +94,8 @@ def test_nothing_is_recorded_for_gradients():
 
 
 def test_a_long_evaluation_is_exact():
-    got = evaluate_policy(always(0), Scripted(*[[([0.5] * 300, TRUNCATED)]] * 3), episodes=6)
-    expect_equal(got, torch.full((6,), 150.0), "three hundred steps of 0.5")
+    got = evaluate_policy(always(0), Scripted(*[[([0.5] * 600, TRUNCATED)]] * 3), episodes=6)
+    expect_equal(got, torch.full((6,), 300.0), "six hundred steps of 0.5")
 
 
 # --- refusals and standing laws ---------------------------------------------------------------------------------------
@@ -105,6 +105,7 @@ def test_a_long_evaluation_is_exact():
 def test_episodes_that_cannot_be_shared_are_refused(episodes):
     envs = Scripted([([1.0], TERMINATED)], [([1.0], TERMINATED)])
     expect_refused("episodes", lambda: evaluate_policy(always(0), envs, episodes=episodes))
+    assert envs.resets == 0, "before anything is done"
 
 
 @pytest.mark.parametrize("law", [device_is_followed, global_rng_is_untouched])

@@ -186,14 +186,14 @@ def test_before_the_first_reset():
 
 
 @pytest.mark.parametrize("name, call", [
-    ("num_envs", lambda: made(0)), ("num_envs", lambda: made(-3)), ("max_steps", lambda: made(2, max_steps=0)),
-    ("actions", lambda: played(torques(1, 1), num_envs=3)), ("actions", lambda: played(torques(1, 4), num_envs=3)),
+    ("num_envs", lambda: made(0)), ("max_steps", lambda: made(2, max_steps=0)),
+    ("actions", lambda: played(torques(1, 1), 3)), ("actions", lambda: played([torques(3), torques(4)], 3, max_steps=1))
 ])  # fmt: skip
 def test_what_is_out_of_range_is_refused(name, call):
     expect_refused(name, call)
 
 
-@pytest.mark.parametrize("law", laws.STANDING_LAWS)
+@pytest.mark.parametrize("law", [*laws.STANDING_LAWS, laws.gradients_are_right])
 def test_standing_laws(law):
     law(pendulum_step, normal(5, 2), torques(5))
     if law in (laws.inputs_are_not_changed, laws.device_is_followed, laws.global_rng_is_untouched):

@@ -4,6 +4,7 @@ Environments follow a script, the model has two parameters: every update is foll
 """
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -37,9 +38,9 @@ def scripted(**options):
 
 def trained(updates, *, model=None, envs=None, lr=0.1, seed=1, **options):
     """Runs `train_ppo`: the model, the environments, and the reports."""
-    model, envs, reports = model or Line(), envs or scripted(reset_reward=1e6), []
+    model, envs, reports = model or Line(), envs or scripted(reset_reward=1e6, shape=(3, 1)), []
     options = dict(generator=rng(seed), rollout_steps=6, minibatch_size=5, on_update=reports.append) | options
-    options.setdefault("optimizer", torch.optim.SGD(model.parameters(), lr=lr))
+    options.setdefault("optimizer", torch.optim.SGD([{"params": [part]} for part in model.parameters()], lr=lr))
     train_ppo(model=model, envs=envs, updates=updates, **options)
     return model, envs, reports
 
@@ -67,9 +68,9 @@ def test_a_rollout_by_hand():
 
 def test_rollouts_go_on_without_a_gap():
     whole, parts, model, generators, start = scripted(), scripted(), Line(), (rng(2), rng(2)), NONE.clone()
-    expected, *_ = collect_rollout(model, whole, whole.reset(), start, steps=12, generator=generators[0])
+    expected, *_ = collect_rollout(model, whole, whole.reset(), start, steps=11, generator=generators[0])
     observations, resets, got = parts.reset(), start, []
-    for steps in (1, 2, 3, 6):
+    for steps in (1, 2, 3, 5):  # in the last step two episodes end
         now = (observations, resets)
         rollout, observations, resets = collect_rollout(model, parts, *now, steps=steps, generator=generators[1])
         got.append(rollout)
@@ -83,7 +84,7 @@ def test_actions_are_drawn_from_the_policy():
     class Three(torch.nn.Module):
         def forward(self, observations):
             logits = torch.tensor([0.2, 0.5, 0.3], dtype=F64).log().expand(len(observations), 3)
-            return PolicyAndValue(logits + 100, observations[:, 0])
+            return PolicyAndValue(logits + 1000, observations[:, 0])
 
     envs = Scripted(*[[([0.0] * 1000, TERMINATED)]] * 9, num_actions=3, dtype=F64)
     rollout, *_ = collect_rollout(Three(), envs, envs.reset(), NONE.repeat(3), steps=1000, generator=rng(1))
@@ -118,7 +119,7 @@ def rows_of(seen, slope, height, gamma, gae_lambda, normalise):
             old = policy(slope, x)[step.action][0]
             if step.valid:
                 rows[step.observation] = [x, step.action, old, height * x, ahead, ahead + height * x]
-    if not normalise:
+    if not normalise or not rows:
         return rows
     mean = sum(row[4] for row in rows.values()) / len(rows)
     std = (sum((row[4] - mean) ** 2 for row in rows.values()) / len(rows)) ** 0.5
@@ -162,7 +163,7 @@ def follow(seen, learned, *, slope=0.7, height=-0.4, rollout_steps=6, epochs=4, 
             scale = lr * min(1, max_grad_norm / math.hypot(*change))
             slope, height = slope - scale * change[0], height - scale * change[1]
             told.append(numbers)
-        yield [sum(column) / len(told) for column in zip(*told, strict=True)], slope, height
+        yield [sum(column) / len(told) for column in zip(*told, strict=True)] or [math.nan] * 4, slope, height
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -199,6 +200,13 @@ def test_minibatches_hold_every_valid_step_once():
     assert len(model.learned) == 8 and epochs[0] != epochs[1], "4 epochs, each in a new order"
 
 
+def test_a_rollout_has_one_valid_step_or_none():
+    envs, model = Scripted([([1.0, -2.0], TERMINATED), ([4.0], TRUNCATED)], dtype=F64, reset_reward=1e6), Line()
+    _, _, reports = trained(6, envs=envs, model=model, rollout_steps=1)
+    expected = [numbers for numbers, *_ in follow(envs.seen, model.learned, rollout_steps=1)]
+    expect_close([report[1:] for report in reports], expected, "one advantage is normalised to 0", **CLIP)
+
+
 def test_episodes_go_on_from_update_to_update():
     _, envs, _ = trained(5)
     assert envs.resets == 1, f"reset() once, at the start: {envs.resets} times"
@@ -230,7 +238,7 @@ def test_the_generator_alone_decides_and_goes_on():
     assert places[1] != places[2], "a second run on one generator draws other actions and minibatches"
 
 
-@pytest.mark.parametrize("what, bad", [("values", math.nan), ("values", math.inf), ("rewards", math.inf)])
+@pytest.mark.parametrize("what, bad", [("values", math.nan), ("values", math.inf), ("rewards", 1e200)])
 def test_a_loss_that_is_not_finite_changes_nothing(what, bad):
     a_loss_that_is_not_finite_changes_nothing(trained, scripted(), what, bad)
 
@@ -253,7 +261,7 @@ def test_probes_are_learned_exactly(name):
 
 
 @pytest.mark.parametrize("name, call", [
-    ("envs", lambda: trained(1, envs=scripted(num_actions=None))), ("gamma", lambda: trained(1, gamma=1.5)),
+    ("envs", lambda: trained(1, envs=SimpleNamespace(num_actions=None))), ("gamma", lambda: trained(1, gamma=1.5)),
     ("steps", lambda: collect_rollout(Line(), (envs := scripted()), envs.reset(), NONE, steps=0, generator=rng())),
     ("clip_range", lambda: trained(1, clip_range=0)), ("minibatch_size", lambda: trained(1, minibatch_size=0)),
 ])  # fmt: skip

@@ -100,10 +100,11 @@ def test_memory_is_allocated_once():
 
 @pytest.mark.parametrize("dtype", [torch.float16, F64])
 def test_rows_are_converted_and_record_no_gradient(dtype):
-    buffer = ReplayBuffer(1, (2,), observation_dtype=F64, action_dtype=F64)
-    live = [normal(1, *shape, seed=len(shape)).to(dtype).requires_grad_() for shape in [(2,), (), (), (2,)]]
+    buffer = ReplayBuffer(1, (2,), observation_dtype=F64)
+    observation, reward = (normal(1, *shape).to(dtype).requires_grad_() for shape in [(2,), ()])
+    live = [observation, torch.tensor([7], dtype=torch.int32), reward, torch.tensor([[3, -4]])]
     buffer.add(*live, torch.tensor([True]))
-    got, dtypes = list(buffer.sample(1, generator=rng()))[:4], [F64, F64, torch.float32, F64]
+    got, dtypes = list(buffer.sample(1, generator=rng()))[:4], [F64, torch.int64, torch.float32, F64]
     expect_equal(got, [part.to(to) for part, to in zip(live, dtypes, strict=True)], "in the dtypes of the buffer")
     assert not any(part.requires_grad for part in got), "the graph of every step would be kept: detach"
 
@@ -171,12 +172,11 @@ def test_a_saved_state_is_a_copy_both_ways():
     ("rewards", lambda buffer: buffer.add(**numbered([7, 8]) | {"rewards": torch.tensor([-1e39, 1], dtype=F64)})),
     ("observations", lambda buffer: buffer.add(**numbered([7, 8], observation_shape=(1,)))),
     ("actions", lambda buffer: buffer.add(**numbered([7, 8], action_shape=(1,)))),
-    ("actions", lambda buffer: buffer.add(**numbered([7, 8], action_dtype=F64))),
+    ("actions", lambda buffer: buffer.add(**numbered([7, 8]) | {"actions": torch.tensor([7.0, 8.0])})),
     ("observations", lambda buffer: ReplayBuffer(3, (2,), observation_dtype=torch.uint8).add(**numbered([7, 8]))),
-    ("batch_size", lambda buffer: buffer.sample(0, generator=rng())),
-    ("batch_size", lambda buffer: buffer.sample(3, generator=rng())),
+    *[("batch_size", lambda buffer, n=n: buffer.sample(n, generator=rng())) for n in (0, 3)],
     ("batch_size", lambda buffer: filled().sample(1, generator=rng())),
-    ("capacity", lambda buffer: buffer.load_state_dict(filled(5, capacity=4).state_dict())),
+    *[("capacity", lambda b, c=c: b.load_state_dict(filled(5, capacity=c).state_dict())) for c in (2, 4)],
     ("observation_shape", lambda buffer: buffer.load_state_dict(filled(5, observation_shape=(1,)).state_dict())),
     ("action_shape", lambda buffer: buffer.load_state_dict(filled(5, action_shape=(1,)).state_dict())),
     ("action_dtype", lambda buffer: buffer.load_state_dict(filled(5, action_dtype=torch.int32).state_dict())),

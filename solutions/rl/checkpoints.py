@@ -31,8 +31,8 @@ def save_checkpoint(path: Path | str, parts: Mapping[str, Any], *, step: int) ->
     The file is written beside `path`, read back, and only then moved to `path`. A run that fails or is killed while
     saving still has its last checkpoint. A failure leaves no other file behind. A missing folder is made.
 
-    `torch.load(path, weights_only=True)` reads the file. A ValueError refuses a state that it would not read, such as
-    numbers of numpy. A ValueError names a part that is none of the three kinds.
+    `torch.load(path, weights_only=True)` reads the file. A ValueError refuses a state that can be written but not read
+    by it, such as numbers of numpy. A ValueError names a part that is none of the three kinds.
     """
     saved = {
         "step": step,
@@ -53,7 +53,8 @@ def save_checkpoint(path: Path | str, parts: Mapping[str, Any], *, step: int) ->
 def load_checkpoint(path: Path | str, parts: Mapping[str, Any]) -> int:
     """Puts all `parts` back as they were saved, and returns the number of the next step.
 
-    Tensors and parameters are loaded in place, so optimizers go on with them. What follows is the uninterrupted run.
+    Tensors and parameters are loaded in place, so optimizers go on with them. What follows is the uninterrupted run. A
+    file that was written on a GPU can be loaded where there is none.
 
     A ValueError names the part that does not fit, and no part has changed:
 

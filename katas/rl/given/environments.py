@@ -49,15 +49,22 @@ class FromGymnasium:
         return torch.as_tensor(np.array(array), dtype=dtype, device=self.device)  # a copy: gymnasium reuses its arrays
 
 
-class Recorded:
-    """The same environments, and the returns of the episodes that have ended: `returns()` since the last look."""
+class Wrapped:
+    """The same environments. A subclass changes some of what they do."""
 
     def __init__(self, envs):
         self.envs = envs
-        self.ended: list[Tensor] = []
 
     def __getattr__(self, name):
         return getattr(self.envs, name)
+
+
+class Recorded(Wrapped):
+    """The same environments, and the returns of the episodes that have ended: `returns()` since the last look."""
+
+    def __init__(self, envs):
+        super().__init__(envs)
+        self.ended: list[Tensor] = []
 
     def reset(self) -> Tensor:
         observations = self.envs.reset()
@@ -78,14 +85,20 @@ class Recorded:
         return together[~together.isnan()].tolist()
 
 
-class Confused:
+class Scaled(Wrapped):
+    """The same environments with rewards in another unit."""
+
+    def __init__(self, envs, unit: float):
+        super().__init__(envs)
+        self.unit = unit
+
+    def step(self, actions: Tensor) -> EnvStep:
+        step = self.envs.step(actions)
+        return step._replace(rewards=step.rewards * self.unit)
+
+
+class Confused(Wrapped):
     """The same environments, whose time limits are told as terminations."""
-
-    def __init__(self, envs):
-        self.envs = envs
-
-    def __getattr__(self, name):
-        return getattr(self.envs, name)
 
     def step(self, actions: Tensor) -> EnvStep:
         observations, rewards, terminated, truncated = self.envs.step(actions)

@@ -33,7 +33,8 @@ class ListBuffer(ReplayBuffer):
         return len(self.rows)
 
     def add(self, observations, actions, rewards, next_observations, terminated, *, valid=None) -> None:
-        columns = (observations, actions, rewards, next_observations, terminated)
+        self.shape = observations.shape[1:]
+        columns = (observations.flatten(1), actions, rewards, next_observations.flatten(1), terminated)
         devices = {str(part.device) for part in (*columns, valid) if part is not None}
         if len(devices) > 1:
             raise RuntimeError(f"the parts of a step lie on more than one device: {sorted(devices)}")
@@ -50,6 +51,8 @@ class ListBuffer(ReplayBuffer):
         self.sampled.append([row.observation for row in rows])
         dtypes = (torch.float64, torch.int64, torch.float64, torch.float64, torch.bool)
         columns = zip(*rows, strict=True)
-        return Transitions(
+        parts = Transitions(
             *(torch.tensor(c, dtype=dtype, device="cpu") for c, dtype in zip(columns, dtypes, strict=True))
         )
+        before, after = (part.reshape(-1, *self.shape) for part in (parts.observations, parts.next_observations))
+        return parts._replace(observations=before, next_observations=after)

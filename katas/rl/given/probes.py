@@ -43,8 +43,8 @@ PROBES = {
         (-1.0, 1.0), best_action=lambda x: int(x > 0),
     ),
     "stopped by a time limit": Rules(
-        lambda context, t: 0 * context, lambda context, t, action: 0 * context + 1, lambda x, gamma: 1 / (1 - gamma),
-        (0.0,), length=4, truncates=True,
+        lambda context, t: context, lambda context, t, action: context, lambda x, gamma: x / (1 - gamma),
+        (-1.0, 1.0), length=4, truncates=True,
     ),
 }  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 import torch
 
+from katas.lab.checks.budget import Work, work_of
 from katas.rl.cartpole import VectorCartPole
 from katas.rl.evaluation import evaluate_policy
 from katas.rl.given.environments import FromGymnasium, Recorded
+from katas.rl.given.mountain_car import MountainCar, by_potential
 from katas.rl.given.networks import ActorCritic, on_cpu_seed
 from katas.rl.ppo_training import train_ppo
 from katas.rl.reinforce_training import train_reinforce
@@ -12,17 +14,18 @@ from katas.rl.reinforce_training import train_reinforce
 EPISODES = 100  # of an evaluation
 
 
-def cost(options: dict, num_envs: int) -> dict[str, float]:
-    """Updates, and floating-point operations of the training of one seed: two networks of two hidden layers.
+def work(recipe, options: dict, num_envs: int, device) -> Work:
+    """Of the training of one seed, counted in an update of one minibatch, before anything is learned."""
+    steps = options["minibatch_size"] // num_envs
+    part = work_of(lambda: recipe(0, device, updates=1, rollout_steps=steps))
+    return part.times(options["updates"] * options["rollout_steps"] / steps)
 
-    A pass forward takes 2 operations a weight, a step of training 6. A rollout is seen twice, then once in each epoch.
-    """
-    width = options.get("hidden", (64, 64))[0]
-    samples = options["updates"] * options["rollout_steps"] * num_envs
-    return {
-        "updates": options["updates"],
-        "flops": samples * 2 * (width**2 + 10 * width) * (2 * 2 + 6 * options["epochs"]),
-    }
+
+def work_of_reinforce(device) -> Work:
+    """An upper bound: every episode is taken for one of the longest, of 500 steps."""
+    envs = Recorded(FromGymnasium("CartPole-v1", CARTPOLE_ENVS, seed=0, device=device))
+    part = work_of(lambda: trained(train_reinforce, envs, 0, device, **CARTPOLE_REINFORCE | {"updates": 1}))
+    return part.times(CARTPOLE_REINFORCE["updates"] * 500 / len(envs.ended))
 
 
 class Curve:
@@ -51,9 +54,10 @@ def earned(act, envs) -> float:
     return float(evaluate_policy(act, envs, episodes=EPISODES).mean())
 
 
-def judges_of(name: str, seed: int, device) -> FromGymnasium:
-    """Environments that no training has seen."""
-    return FromGymnasium(name, 10, seed=10_000 + seed, device=device)
+def judges_of(name: str, seed: int, device):
+    """Environments that no training has seen, with their true rewards."""
+    envs = FromGymnasium(name, 10, seed=10_000 + seed, device=device)
+    return MountainCar(envs) if name == MountainCar.name else envs
 
 
 def judged(model: ActorCritic, name: str, seed: int, device) -> float:
@@ -61,11 +65,14 @@ def judged(model: ActorCritic, name: str, seed: int, device) -> float:
     return earned(lambda observations: model(observations).logits.argmax(dim=1), judges_of(name, seed, device))
 
 
-def trained(train, envs, seed: int, device, *, updates: int, lr: float, hidden=(64, 64), bar=None, **options):
-    """A network trained by `train` on these environments, and the mean returns by update."""
+def trained(
+    train, envs, seed: int, device, *, updates: int, lr: float, hidden=(64, 64), model=None, bar=None, **options
+):
+    """A network trained by `train` in these environments, and the mean returns by update. A `model` is trained on."""
     envs = Recorded(envs)
-    model = on_cpu_seed(seed, lambda: ActorCritic(envs.observation_size, envs.num_actions, hidden), device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-5)
+    if model is None:
+        model = on_cpu_seed(seed, lambda: ActorCritic(envs.observation_size, envs.num_actions, hidden), device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-5, fused=True)
     curve = Curve(envs, optimizer, updates, bar)
     generator = torch.Generator(device).manual_seed(seed)
     train(model, envs, optimizer, updates=updates, generator=generator, on_update=curve, **options)
@@ -109,6 +116,16 @@ ACROBOT_ENVS = 16
 def acrobot_by_ppo(seed: int, device, bar=None, **options):
     envs = FromGymnasium("Acrobot-v1", ACROBOT_ENVS, seed=seed, device=device)
     return trained(train_ppo, envs, seed, device, bar=bar, **ACROBOT_PPO | options)
+
+
+# PPO on MountainCar-v0: 8 environments by 128 steps, 61,440 steps in all
+MOUNTAIN_CAR_PPO = dict(updates=60, lr=3e-3, rollout_steps=128, epochs=10, minibatch_size=256, entropy_coefficient=0.01)
+MOUNTAIN_CARS = 8
+
+
+def mountain_car_by_ppo(seed: int, device, bar=None, *, hint=by_potential, **options):
+    envs = MountainCar(FromGymnasium(MountainCar.name, MOUNTAIN_CARS, seed=seed, device=device), hint)
+    return trained(train_ppo, envs, seed, device, bar=bar, **MOUNTAIN_CAR_PPO | options)
 
 
 # PPO on 256 CartPoles in tensors, for the dynamics

@@ -37,11 +37,11 @@ class Scripted:
 
     def __init__(
         self, *script, num_actions: int | None = 2, action_size: int | None = None, action_limit: float | None = None,
-        dtype=torch.float32, reset_reward: float = 0.0,
+        dtype=torch.float32, reset_reward: float = 0.0, shape: tuple[int, ...] = (3,),
     ):  # fmt: skip
         self.script, self.num_envs = script, len(script)
         self.num_actions, self.action_size, self.action_limit = num_actions, action_size, action_limit
-        self.dtype, self.reset_reward = dtype, reset_reward
+        self.dtype, self.reset_reward, self.shape = dtype, reset_reward, shape
         self.resets, self.actions, self.max_steps = 0, [], 2000
         self.seen: list[list[Seen]] = []  # all steps so far, each with one `Seen` for every environment
 
@@ -66,7 +66,7 @@ class Scripted:
 
     def _observations(self) -> Tensor:
         places = [[e, k, t] for e, (k, t) in enumerate(self.places)]
-        return torch.tensor(places, dtype=self.dtype, device="cpu")
+        return torch.tensor(places, dtype=self.dtype, device="cpu").reshape(-1, *self.shape)
 
     def _remember(self, before, actions, rewards, endings) -> None:
         ends = [(TERMINATED in ending, TRUNCATED in ending) for ending in endings]
@@ -97,6 +97,7 @@ class Line(nn.Module):
         self.learned: list[list[tuple[float, ...]]] = []
 
     def forward(self, observations: Tensor) -> PolicyAndValue:
+        observations = observations.flatten(1)
         if torch.is_grad_enabled():
             self.learned.append([tuple(row) for row in observations.tolist()])
         x = 0.5 + observations @ observations.new_tensor(FEATURES)
@@ -142,19 +143,19 @@ class SquashedLine(nn.Module):
 class TwinLines(nn.Module):
     """q1 = w0 · x + w1 · d and q2 = w2 · x + w3 · d, where d = first - 2 · second action, x of `wave`.
 
-    `shown` are the observations and actions that it judged, a list for each call. Its q1 is NaN while `broken()`.
+    `shown` are the observations and actions that it judged, a list for each call. To its q1 `broken()` is added.
     """
 
     def __init__(self, weights: list[float]):
         super().__init__()
         self.weights = nn.Parameter(torch.tensor(weights, dtype=torch.float64))
-        self.broken, self.shown = lambda: False, []
+        self.broken, self.shown = lambda: 0, []
 
     def forward(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         self.shown.append([(tuple(o), tuple(a)) for o, a in zip(observations.tolist(), actions.tolist(), strict=True)])
         x, d = _wave(observations), actions @ actions.new_tensor([1, -2])
         q1, q2 = (self.weights[i] * x + self.weights[i + 1] * d for i in (0, 2))
-        return (q1 * torch.nan, q2) if self.broken() else (q1, q2)
+        return q1 + self.broken(), q2
 
     @staticmethod
     def values(critics: list[float], x: float, action: tuple[float, ...]) -> tuple[float, float]:

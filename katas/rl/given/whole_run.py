@@ -29,7 +29,7 @@ class Memory:
     def load_state_dict(self, state: dict) -> None:
         self.added = state["added"]
         if len(state["rows"]) != len(self.rows):
-            raise KeyError("rows")
+            raise ArithmeticError("rows")
         self.rows = state["rows"]
 
 
@@ -46,11 +46,17 @@ class Noted:
         self.note = state["note"]
 
 
-def network(hidden: int = 4, outputs: int = 2, seed: int = 0) -> nn.Sequential:
+def network(hidden: int = 4, outputs: int = 2, seed: int = 0, statistics: torch.dtype = F64) -> nn.Sequential:
     layers = nn.Sequential(nn.Linear(3, hidden), nn.BatchNorm1d(hidden), nn.Linear(hidden, outputs)).double()
     for index, weight in enumerate(layers.parameters()):
         weight.data = normal(*weight.shape, seed=seed + index)
+    layers[1].running_var = layers[1].running_var.to(statistics)
     return layers
+
+
+def groups(policy: nn.Sequential) -> list[list[Tensor]]:
+    """Its parameters in two groups."""
+    return [list(layers.parameters()) for layers in (policy[:2], policy[2:])]
 
 
 def stepped(optimizer_class, *groups: list[Tensor], **options) -> torch.optim.Optimizer:
@@ -64,8 +70,8 @@ def stepped(optimizer_class, *groups: list[Tensor], **options) -> torch.optim.Op
 
 def whole_run(seed: int = 0, lr: float = 0.05, updates: int = 0, **sizes: int) -> dict[str, Any]:
     """The parts after so many updates. A part is called "step": names are free."""
-    policy, log_std = network(seed=seed, **sizes), normal(2, seed=seed).requires_grad_()
-    adam = torch.optim.Adam(policy.parameters(), lr=lr)
+    policy, log_std = network(seed=seed, **sizes), nn.Parameter(normal(2, seed=seed))
+    adam = torch.optim.Adam([{"params": group} for group in groups(policy)], lr=lr)
     parts = {
         "policy": policy, "target": copy.deepcopy(policy), "log_std": log_std, "adam": adam,
         "sgd": torch.optim.SGD([log_std], lr=lr, momentum=0.9), "memory": Memory(), "step": rng(seed),

@@ -12,7 +12,7 @@ def save_checkpoint(path, parts, *, step):
     pairs = []
     for name, part in parts.items():
         kind = kind_of(name, part)
-        pairs.append((name, type(part).__name__ if kind == "optimizer" else kind, taken(kind, part)))
+        pairs.append((name, kind_and_layout(kind, part), taken(kind, part)))
     torch.save([step, pairs], stream := io.BytesIO())
     content = stream.getvalue()
     try:
@@ -32,10 +32,12 @@ def save_checkpoint(path, parts, *, step):
 
 
 def load_checkpoint(path, parts):
-    content = pathlib.Path(path).read_bytes()
     try:
+        content = pathlib.Path(path).read_bytes()
         step, pairs = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         found = {name: (kind, state) for name, kind, state in pairs}
+    except FileNotFoundError:
+        raise
     except Exception as error:
         raise ValueError(f"broken: {path}") from error
     for name in [*found, *parts]:
@@ -62,6 +64,13 @@ def kind_of(name, part):
     raise ValueError(f"{name} is a {type(part)}")
 
 
+def kind_and_layout(kind, part):
+    if kind != "optimizer":
+        return kind
+    groups = [[(list(one.shape), str(one.dtype)) for one in group["params"]] for group in part.param_groups]
+    return f"{type(part).__name__} of {groups}"
+
+
 def taken(kind, part):
     return part.get_state() if kind == "generator" else part.data.clone() if kind == "tensor" else part.state_dict()
 
@@ -77,7 +86,7 @@ def put(kind, part, state):
 
 def try_on_a_copy(name, part, saved_kind, state):
     kind = kind_of(name, part)
-    assert saved_kind == (type(part).__name__ if kind == "optimizer" else kind), saved_kind
+    assert saved_kind == kind_and_layout(kind, part), saved_kind
     if kind == "tensor":
         assert (state.shape, state.dtype) == (part.shape, part.dtype), state.shape
     if kind == "network":
@@ -85,8 +94,3 @@ def try_on_a_copy(name, part, saved_kind, state):
         assert {k: (v.shape, v.dtype) for k, v in own.items()} == {k: (v.shape, v.dtype) for k, v in state.items()}
     tried = copy.deepcopy(part.detach() if kind == "tensor" else part)
     put(kind, tried, state)
-    if kind == "optimizer":
-        for parameter, moments in tried.state.items():
-            for moment in moments.values():
-                if isinstance(moment, torch.Tensor) and moment.dim():
-                    assert moment.shape == parameter.shape, moment.shape

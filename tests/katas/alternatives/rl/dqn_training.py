@@ -74,8 +74,8 @@ def train_dqn(
         told = []
         if len(buffer) >= batch_size and len(buffer) >= learning_starts:
             told = [learn(step) for _ in range(updates_per_step)]
-            if step % target_every == target_every - 1:
-                polyak_update(target, online, tau=tau)
+        if step % target_every == target_every - 1:
+            polyak_update(target, online, tau=tau)
         if on_step:
             loss, mean_q = torch.tensor(told, dtype=torch.float64).reshape(-1, 2).mean(dim=0).tolist()
             on_step(DQNReport(step, epsilon_of(step), loss, mean_q))

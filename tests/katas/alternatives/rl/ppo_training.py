@@ -55,7 +55,7 @@ def train_ppo(
             kept = torch.tensor([-1.0, 1.0], dtype=kept.dtype, device=kept.device)  # mean 0, deviation 1
         advantages = (advantages - kept.mean()) / (kept.var(correction=0).sqrt() + (1e-8 if normalise else 0))
         told = []
-        for _ in range(epochs):
+        for _ in range(epochs if len(rows) else 0):
             order = rows[torch.rand(len(rows), generator=generator, device=rows.device).argsort()]
             for i in order.split(minibatch_size):
                 logits, values = model(seen[i])
@@ -78,4 +78,5 @@ def train_ppo(
                 optimizer.step()
                 told.append([policy_loss.item(), value_loss.item(), entropy.item(), (ratio - 1 - moved).mean().item()])
         if on_update:
-            on_update(PPOReport(update, *(sum(column) / len(told) for column in zip(*told, strict=True))))
+            columns = zip(*told, strict=True) if told else [[math.nan]] * 4
+            on_update(PPOReport(update, *(sum(column) / len(column) for column in columns)))

@@ -9,8 +9,8 @@ def potential_shaping(rewards, potentials, next_potentials, terminated, *, gamma
     if gamma < 0 or gamma > 1 or gamma != gamma:
         raise ValueError("gamma")
     with torch.no_grad():
-        potentials, next_potentials = potentials.to(rewards.dtype), next_potentials.to(rewards.dtype)
-        return rewards - potentials + (1 - terminated.to(rewards)) * next_potentials * gamma
+        follows = (~terminated).to(next_potentials) * next_potentials * gamma
+        return (rewards - potentials + follows).to(rewards.dtype)
 
 
 @torch.no_grad()
