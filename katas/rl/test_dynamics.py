@@ -17,7 +17,8 @@ from katas.rl.given.tasks import Walk
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("one_thread")]
 
-SEEDS = (0, 1, 2)
+SEEDS, MORE_SEEDS = (0, 1, 2), range(8)
+HACK_UPDATES = 60  # with either hint
 UNIT = 0.01  # of a reward
 MOUNTAIN_CAR = mountain_car.MountainCar.name
 
@@ -70,7 +71,7 @@ def test_a_target_network_holds_still_what_is_chased(device, run_dir, metrics, p
             largest.setdefault(name, []).append(max(values))
             metrics.row(target_network=name, seed=seed, largest_mean_value=max(values))
     learning_curves(run_dir / "values.png", {"mean value of the sampled actions; at most 50": curves}, log_y=True)
-    # FIGURES
+    # Right code, seeds 0 to 7: 31 to 35; without one 294 to 1.5 million
     assert median(largest["slow target network"]) < 50, f"with a target network, by seed: {largest}"
     assert median(largest["none"]) > 100, f"without one, by seed: {largest}"
 
@@ -92,7 +93,7 @@ def test_advantages_on_one_scale(device, run_dir, metrics, progress):
             last.setdefault(name, []).append(mean(steps[-5:]))
             metrics.row(advantages=name, seed=seed, mean_return=last[name][-1])
     learning_curves(run_dir / "returns.png", {"steps of an episode; a reward is 0.01": curves}, xlabel="update")
-    # FIGURES
+    # Right code, seeds 0 to 7: 470 to 500; not normalised 88 to 113
     right, wrong = (mean(found) for found in last.values())
     assert right > 350, f"normalised: {right:.0f} steps on average"
     assert wrong < right - 150, f"not normalised: {wrong:.0f} steps on average, normalised {right:.0f}"
@@ -103,18 +104,19 @@ def test_a_bonus_is_hacked(device, run_dir, metrics, progress):
 
     The flag ends the episode, and with it the bonus. So the car learns to stay away from it.
     """
-    updates = recipes.MOUNTAIN_CAR_PPO["updates"]
+    updates = HACK_UPDATES
     bar, before, after, curves = progress(2 * updates * len(SEEDS), "bonus"), [], [], {}
     for seed in SEEDS:
-        model, _ = recipes.mountain_car_by_ppo(seed, device, bar)
+        model, _ = recipes.mountain_car_by_ppo(seed, device, bar, updates=updates)
         before.append(recipes.judged(model, MOUNTAIN_CAR, seed, device))
-        _, shaped = recipes.mountain_car_by_ppo(100 + seed, device, bar, model=model, hint=mountain_car.by_bonus)
+        options = dict(model=model, hint=mountain_car.by_bonus, updates=updates)
+        _, shaped = recipes.mountain_car_by_ppo(100 + seed, device, bar, **options)
         after.append(recipes.judged(model, MOUNTAIN_CAR, seed, device))
         curves[f"seed {seed}"] = (range(updates), shaped)
         metrics.row(seed=seed, true_return_before=before[-1], true_return_after=after[-1])
     panels = {"true return": {"before": (list(SEEDS), before), "after": (list(SEEDS), after)}, "with the bonus": curves}
     learning_curves(run_dir / "returns.png", panels, xlabel="seed; update")
-    # FIGURES
+    # Right code, seeds 0 to 5: true returns -111 to -134, then -199 to -200; with the bonus 29 to 43, then 65 to 76
     firsts, lasts = ([known(shaped, part) for _, shaped in curves.values()] for part in (slice(5), slice(-5, None)))
     assert mean(lasts) > mean(firsts), f"returns with the bonus rise: from {firsts} to {lasts}"
     assert mean(after) < mean(before) - 30, f"true returns fall: from {before} to {after}"
@@ -125,7 +127,7 @@ def test_one_critic_promises_too_much(device, run_dir, metrics, progress):
 
     The policy looks for actions that the critic likes, and finds its errors. The lower one of two has fewer to find.
     """
-    kinds, seeds = {"one critic": sac_recipe.OneCritic, "two critics": TwinCritics}, range(8)
+    kinds, seeds = {"one critic": sac_recipe.OneCritic, "two critics": TwinCritics}, MORE_SEEDS
     bar, found = progress(sac_recipe.LOTTERY_STEPS * len(seeds) * len(kinds), "critics"), {}
     for name, make_critics in kinds.items():
         for seed in seeds:
@@ -134,7 +136,7 @@ def test_one_critic_promises_too_much(device, run_dir, metrics, progress):
             metrics.row(critics=name, seed=seed, promised=found[name][-1])
     curves = {name: (list(seeds), numbers) for name, numbers in found.items()}
     learning_curves(run_dir / "promises.png", {"promised for actions that are worth 0": curves}, xlabel="seed")
-    # FIGURES
+    # Right code, seeds 0 to 15: one 0.01 to 0.33, mean 0.19; two -0.15 to 0.17, mean 0.00
     one, two = (mean(numbers) for numbers in found.values())
     assert one > 0.06, f"one critic promises {one:.2f} on average: {found}"
     assert two < one - 0.06, f"the lower one of two promises {two:.2f}, one {one:.2f}: {found}"
@@ -159,7 +161,7 @@ def test_a_temperature_is_a_price(device, run_dir, metrics, progress):
             last.setdefault(name, []).append(mean(returns[-2:]))
             metrics.row(temperature=name, seed=seed, mean_return=last[name][-1])
     learning_curves(run_dir / "returns.png", {"mean return; the best is 9.6": curves})
-    # FIGURES
+    # Right code, seeds 0 to 7: learned 9.6, at 10 0.5 to 2.1, at 0.001 -0.01. At 0.01 one of eight seeds arrives
     low, high, learned = (mean(found) for found in last.values())
     assert learned > 8, f"a learned temperature earns {learned:.1f} on average"
     assert low < 2, f"0.001 is too low to ever leave: {low:.1f} on average"
@@ -168,4 +170,4 @@ def test_a_temperature_is_a_price(device, run_dir, metrics, progress):
 
 def known(returns: list[float], part: slice) -> float:
     """The mean of those updates in which an episode ended."""
-    return mean(number for number in returns[part] if number == number)
+    return mean([number for number in returns[part] if number == number] or [float("nan")])

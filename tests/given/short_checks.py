@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+from katas.lab.checks.budget import Work
+
 
 def _first(count):
     """A function's result, cut to so many rows."""
@@ -52,6 +54,10 @@ DETECTION = dict(
 )  # fmt: skip
 
 
+def _no_work(real):
+    return lambda *args: Work()
+
+
 def _smaller(**changes):
     return lambda options: options | changes
 
@@ -59,8 +65,9 @@ def _smaller(**changes):
 FEW = _smaller(updates=2, rollout_steps=4, epochs=1)
 RL = dict(
     SEEDS=(0,), EPISODES=10, MANY_CARTPOLES=50, CARTPOLE_PPO=FEW, ACROBOT_PPO=FEW, MANY_CARTPOLES_PPO=FEW,
-    SHORT_PPO=FEW, CARTPOLE_REINFORCE=_smaller(updates=2),
-    OPTIONS=_smaller(batch_size=8, learning_starts=8), STEPS=4, BATCH_SIZE=8, RANDOM_STEPS=2,
+    SHORT_PPO=FEW, CARTPOLE_REINFORCE=_smaller(updates=2), MOUNTAIN_CAR_PPO=FEW, MOUNTAIN_CAR_SEEDS=1, HACK_UPDATES=2,
+    OPTIONS=_smaller(batch_size=8, learning_starts=8), STEPS=4, SHORT_STEPS=4, BATCH_SIZE=8, RANDOM_STEPS=2,
+    MORE_SEEDS=(0,), WALK_STEPS=100, LOTTERY_STEPS=4, work=_no_work, work_of_reinforce=_no_work,
     pendulum_return=_with(episodes=50),
 )  # fmt: skip
 
