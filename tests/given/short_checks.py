@@ -67,7 +67,7 @@ RL = dict(
     SEEDS=(0,), EPISODES=10, MANY_CARTPOLES=50, CARTPOLE_PPO=FEW, ACROBOT_PPO=FEW, MANY_CARTPOLES_PPO=FEW,
     SHORT_PPO=FEW, CARTPOLE_REINFORCE=_smaller(updates=2), MOUNTAIN_CAR_PPO=FEW, MOUNTAIN_CAR_SEEDS=1, HACK_UPDATES=2,
     OPTIONS=_smaller(batch_size=8, learning_starts=8), STEPS=4, SHORT_STEPS=4, BATCH_SIZE=8, RANDOM_STEPS=2,
-    MORE_SEEDS=(0,), WALK_STEPS=100, LOTTERY_STEPS=4, work=_no_work, work_of_reinforce=_no_work,
+    MORE_SEEDS=(0,), WALK_STEPS=50, LOTTERY_STEPS=4, work=_no_work, work_of_reinforce=_no_work,
     pendulum_return=_with(episodes=50),
 )  # fmt: skip
 

@@ -42,7 +42,9 @@ def work(device) -> Work:
     return part.times(STEPS / learning)
 
 
-def cartpole_by_dqn(seed: int, device: torch.device | str, *, steps: int = STEPS, on_step=None, **options) -> nn.Module:
+def cartpole_by_dqn(
+    seed: int, device: torch.device | str, *, steps: int | None = None, on_step=None, **options
+) -> nn.Module:
     """The online network after training by double DQN. `options` are those of `train_dqn`, in place of `OPTIONS`.
 
     A reward is 1 / 50, so the largest return at gamma = 0.98 is 1. The slope of the Huber loss is at most 1, and a fall
@@ -51,6 +53,7 @@ def cartpole_by_dqn(seed: int, device: torch.device | str, *, steps: int = STEPS
     Near the optimum both actions are worth almost the same in most states. The learning rate falls to 0 so that the
     noise of single updates does not decide between them at the end.
     """
+    steps = STEPS if steps is None else steps
     envs = Scaled(FromGymnasium("CartPole-v1", NUM_ENVS, seed=seed, device=device), UNIT)
     online = on_cpu_seed(seed, lambda: QNetwork(envs.observation_size, envs.num_actions), device)
     target, buffer = copy.deepcopy(online), ReplayBuffer(50_000, (envs.observation_size,), device=device)

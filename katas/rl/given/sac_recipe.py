@@ -49,9 +49,11 @@ def by_sac(
     return Trained(actor, critics, float(log_temperature.exp()))
 
 
-def pendulum_by_sac(seed, device, *, steps=STEPS, **options) -> Trained:
+def pendulum_by_sac(seed, device, *, steps=None, **options) -> Trained:
     envs = FromGymnasium("Pendulum-v1", NUM_ENVS, seed=seed, device=device)
-    numbers = dict(steps=steps, random_steps=RANDOM_STEPS, updates_per_step=UPDATES_PER_STEP)
+    numbers = dict(
+        steps=STEPS if steps is None else steps, random_steps=RANDOM_STEPS, updates_per_step=UPDATES_PER_STEP
+    )
     return by_sac(envs, seed, device, **numbers, **options)
 
 
