@@ -1,0 +1,7 @@
+"""Gaussian splatting."""
+
+# The topic's katas in learning order: the one list that everything else reads.
+KATAS = (
+    "rotations", "cameras", "projection", "spherical_harmonics", "compositing", "image_losses", "initialisation",
+    "ply_io",
+)  # fmt: skip

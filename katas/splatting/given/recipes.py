@@ -1,0 +1,1 @@
+"""The recipes of the splatting checks: models, data, and how they are trained."""
