@@ -17,7 +17,7 @@ from katas.rl.given import dqn_recipe, mountain_car, recipes, sac_recipe
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("one_thread")]
 
 SEEDS = (0, 1, 2)
-MOUNTAIN_CAR_SEEDS = 8
+MOUNTAIN_CAR_SEEDS = 7
 
 
 @pytest.fixture
@@ -75,7 +75,8 @@ def test_mountain_car_needs_a_potential(over_seeds, device, hint):
     work = recipes.work(recipe, options, recipes.MOUNTAIN_CARS, device)
     name, seeds = mountain_car.MountainCar.name, range(MOUNTAIN_CAR_SEEDS)
     returns = over_seeds(recipe, name, options["updates"], work, seeds=seeds, hint=hint)
-    # Right code, seeds 0 to 6: -107 to -130, mean -117. Without: -200, -200, -198, -194, -184, and -110, -115 by luck
+    # Right code, seeds 0 to 7: -111 to -133, mean -118. Without: six times -200, -187, and -111 by luck; in a run with
+    # other minibatches two of seven had that luck
     if hint:
         assert mean(returns) >= -130, f"true mean returns of 100 episodes, by seed: {returns}"
     else:

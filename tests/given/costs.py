@@ -19,7 +19,7 @@ def rl() -> dict[str, float]:
         "PPO, CartPole": (recipes.cartpole_by_ppo, recipes.CARTPOLE_PPO, recipes.CARTPOLE_ENVS, 3),
         "PPO, thousands": (recipes.many_cartpoles_by_ppo, recipes.MANY_CARTPOLES_PPO, recipes.MANY_CARTPOLES, 3),
         "PPO, Acrobot": (recipes.acrobot_by_ppo, recipes.ACROBOT_PPO, recipes.ACROBOT_ENVS, 3),
-        "PPO, MountainCar": (recipes.mountain_car_by_ppo, recipes.MOUNTAIN_CAR_PPO, recipes.MOUNTAIN_CARS, 8),
+        "PPO, MountainCar": (recipes.mountain_car_by_ppo, recipes.MOUNTAIN_CAR_PPO, recipes.MOUNTAIN_CARS, 7),
     }
     found = {name: recipes.work(*how, "cpu").times(trainings) for name, (*how, trainings) in by_ppo.items()}
     found["REINFORCE, CartPole"] = recipes.work_of_reinforce("cpu").times(3)
