@@ -211,9 +211,8 @@ def test_the_generator_alone_decides_and_goes_on():
 
 
 def a_run(seed=3, lr=0.05):
-    model = Linear()
-    optimizer = torch.optim.Adam([model.weight, model.bias], lr=lr)
-    return dict(model=model, optimizer=optimizer, generator=rng(seed), ema=FakeEMA())
+    model, others = Linear(), dict(generator=rng(seed), ema=FakeEMA())
+    return others | dict(model=model, optimizer=torch.optim.Adam([model.weight, model.bias], lr=lr))
 
 
 def go_on(run, steps, **options):

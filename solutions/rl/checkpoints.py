@@ -53,17 +53,15 @@ def save_checkpoint(path: Path | str, parts: Mapping[str, Any], *, step: int) ->
 def load_checkpoint(path: Path | str, parts: Mapping[str, Any]) -> int:
     """Puts all `parts` back as they were saved, and returns the number of the next step.
 
-    Tensors and parameters are loaded in place, so optimizers go on with them. What follows is the uninterrupted run. A
-    file that was written on a GPU can be loaded where there is none.
+    Tensors and parameters are loaded in place. What follows is the uninterrupted run. A file from a GPU can be loaded
+    without one. A ValueError names the part that does not fit, and no part has changed:
 
-    A ValueError names the part that does not fit, and no part has changed:
-
-    - a part of another kind, or one that only the file or only `parts` has
+    - of another kind, or only in the file, or only in `parts`
     - a network or tensor with other names, shapes or dtypes
     - an optimizer of another class, or for other shapes or dtypes (PyTorch does not notice)
-    - what its own `load_state_dict` refuses, with any exception
+    - refused by its own `load_state_dict`, with any exception
 
-    A ValueError names a file that is no checkpoint or cannot be read. A missing file is a FileNotFoundError.
+    A ValueError names a file that cannot be read as a checkpoint. A missing one is a FileNotFoundError.
     """
     saved = _read(Path(path))
     _check(saved["layouts"], {name: _layout(part) for name, part in parts.items()})
