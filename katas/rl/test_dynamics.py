@@ -114,8 +114,9 @@ def test_a_bonus_is_hacked(device, run_dir, metrics, progress):
         after.append(recipes.judged(model, MOUNTAIN_CAR, seed, device))
         curves[f"seed {seed}"] = (range(updates), shaped)
         metrics.row(seed=seed, true_return_before=before[-1], true_return_after=after[-1])
-    panels = {"true return": {"before": (list(SEEDS), before), "after": (list(SEEDS), after)}, "with the bonus": curves}
-    learning_curves(run_dir / "returns.png", panels, xlabel="seed; update")
+    true = {"before": (list(SEEDS), before), "after": (list(SEEDS), after)}
+    panels = {"true return, by seed": true, "return with the bonus, by update": curves}
+    learning_curves(run_dir / "returns.png", panels, xlabel="")
     # Right code, seeds 0 to 5: true returns -111 to -134, then -199 to -200; with the bonus 29 to 43, then 65 to 76
     firsts, lasts = ([known(shaped, part) for _, shaped in curves.values()] for part in (slice(5), slice(-5, None)))
     assert mean(lasts) > mean(firsts), f"returns with the bonus rise: from {firsts} to {lasts}"

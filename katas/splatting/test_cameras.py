@@ -14,23 +14,11 @@ from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, empty_batches_give_empty_results, gradients_are_finite, gradients_are_right
 from katas.lab.strategies import normal, rng, seeds
 from katas.splatting.cameras import look_at, project_points, world_to_camera
+from katas.splatting.given.views import matrix, posed, rows
 
 F64 = torch.float64
 SHAPES = [(), (1,), (2,), (3,), (4,), (2, 3), (1500,)]  # of a batch: as long as a point or a matrix, and longer
 UNITS = [2.0**-10, 1, 2.0**12]  # of length, in the world
-
-
-def rows(*values):
-    return torch.tensor(values, dtype=F64)
-
-
-def matrix(fx, fy, cx, cy):
-    return rows((fx, 0, cx), (0, fy, cy), (0, 0, 1))
-
-
-def posed(rotation, translation):
-    top = torch.cat((torch.as_tensor(rotation, dtype=F64), translation[:, None]), dim=1)
-    return torch.cat((top, rows((0, 0, 0, 1))))
 
 
 def any_rotation(seed):

@@ -45,11 +45,9 @@ def test_one_gaussian_by_hand(tmp_path):
     save_ply(tmp_path / "scene.ply", one)
     content = (tmp_path / "scene.ply").read_bytes()
     colors = [10, 20, 30, 11, 12, 13, 21, 22, 23, 31, 32, 33]  # the first of each channel, then channel by channel
-    row = struct.pack("<26f", 1, 2, 3, 0, 0, 0, *colors, -2.5, -4, -5, -6, 7, 0.5, 0, -9)
+    row = [1.0, 2, 3, 0, 0, 0, *colors, -2.5, -4, -5, -6, 7, 0.5, 0, -9]  # little-endian, raw
     assert content.startswith(b"ply\n"), "a PLY file begins with its name"
-    expect_equal(
-        list(content[-104:]), list(row), "26 numbers of four bytes, little-endian, raw, in the published order"
-    )
+    expect_equal(list(struct.unpack("<26f", content[-104:])), row, "x y z, normals, f_dc, f_rest, opacity, scale, rot")
     expect_equal(load_ply(tmp_path / "scene.ply"), one, "they come back", dtype=F32)
 
 

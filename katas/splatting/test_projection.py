@@ -14,25 +14,14 @@ from scipy.spatial.transform import Rotation
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, gradients_are_finite, gradients_are_right
 from katas.lab.strategies import normal, seeds
+from katas.splatting.given.views import matrix, posed, rows
 from katas.splatting.projection import project_gaussians
 
 F64 = torch.float64
 
 
-def rows(*values):
-    return torch.tensor(values, dtype=F64)
-
-
 def spread(*variances):
     return torch.diag(rows(*variances))
-
-
-def matrix(fx, fy, cx, cy):
-    return rows((fx, 0, cx), (0, fy, cy), (0, 0, 1))
-
-
-def posed(rotation, translation):
-    return torch.cat((torch.cat((rows(*rotation), translation[:, None]), dim=1), rows((0, 0, 0, 1))))
 
 
 AT_ORIGIN = torch.eye(4, dtype=F64)

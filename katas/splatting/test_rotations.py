@@ -15,14 +15,11 @@ from scipy.spatial.transform import Rotation
 from katas.lab.expect import expect_close, expect_equal
 from katas.lab.laws import STANDING_LAWS, gradients_are_finite, gradients_are_right
 from katas.lab.strategies import normal, seeds
+from katas.splatting.given.views import rows
 from katas.splatting.rotations import covariances, quats_to_rotmats
 
 F64 = torch.float64
 SHAPES = [(), (1,), (3,), (4,), (2, 3), (4, 1, 2)]  # of a batch: as long as a vector or a quaternion, and longer
-
-
-def rows(*values):
-    return torch.tensor(values, dtype=F64)
 
 
 # --- the definition ---------------------------------------------------------------------------------------------------

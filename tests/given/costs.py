@@ -1,4 +1,4 @@
-"""What the checks of a topic cost on a GTX 1060, projected from their recipes on the solutions: JSON, in seconds.
+"""What the full checks of a topic cost on a GTX 1060, projected from their recipes on the solutions: JSON, in seconds.
 
 python -m tests.given.costs
 """
@@ -14,7 +14,7 @@ from katas.rl.given import dqn_recipe, recipes, sac_recipe  # noqa: E402
 
 
 def rl() -> dict[str, float]:
-    """Of each check of reinforcement learning, with the number of trainings that it makes."""
+    """Of each full check of reinforcement learning, with the number of trainings that it makes."""
     by_ppo = {
         "PPO, CartPole": (recipes.cartpole_by_ppo, recipes.CARTPOLE_PPO, recipes.CARTPOLE_ENVS, 3),
         "PPO, thousands": (recipes.many_cartpoles_by_ppo, recipes.MANY_CARTPOLES_PPO, recipes.MANY_CARTPOLES, 3),

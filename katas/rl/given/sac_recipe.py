@@ -1,4 +1,4 @@
-"""The recipes of the SAC checks: how Pendulum and a walk are learned, and judged."""
+"""The recipes of the SAC checks: how Pendulum, a walk and a lottery are learned, and judged."""
 
 import copy
 import math
