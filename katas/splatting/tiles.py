@@ -1,0 +1,69 @@
+"""Tiles: the image of the rasterizer, from those pairs of pixel and Gaussian that show anything.
+
+A Gaussian of three pixels covers some 30 of the 65,536 pixels of a small image. So the image is cut into square tiles,
+every tile gets the list of Gaussians that may touch it, and only these are composited.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .compositing import composite
+from .projection import ProjectedGaussians
+from .rasterizer import alphas_at
+
+
+class TileIntersections(NamedTuple):
+    """Tile t, counted row by row, is touched by gaussian_ids[offsets[t] : offsets[t + 1]], the nearest first."""
+
+    gaussian_ids: Int[Tensor, "M"]
+    offsets: Int[Tensor, "tiles_plus_1"]
+
+
+def tile_intersections(
+    means2d: Float[Tensor, "N 2"],
+    extents: Float[Tensor, "N 2"],
+    depths: Float[Tensor, "N"],
+    width: int,
+    height: int,
+    *,
+    tile_size: int = 8,
+) -> TileIntersections:
+    """Which Gaussians touch which tile, sorted by tile, within a tile by depth, and at equal depths by index.
+
+    Gaussian n fills the box from means2d[n] - extents[n] to means2d[n] + extents[n]. It touches a tile where the two
+    share an area. A box that only meets the edge of a tile does not touch it, nor does one of which an extent is 0 or
+    less. Extents may be infinite.
+
+    The image has ceil(width / tile_size) tiles in a row and ceil(height / tile_size) rows: the last ones may reach
+    beyond the image. `width`, `height` and `tile_size` are positive.
+    """
+    raise NotImplementedError
+
+
+def rasterize_tiled(
+    projected: ProjectedGaussians,
+    colors: Float[Tensor, "N C"],
+    opacities: Float[Tensor, "N"],
+    background: Float[Tensor, "C"],
+    width: int,
+    height: int,
+    *,
+    tile_size: int = 8,
+    max_pairs: int = 2**22,
+) -> Float[Tensor, "{height} {width} C"]:
+    """The image and the gradients of `rasterize`, up to rounding, for any size of image and tile.
+
+    A Gaussian has an alpha of at least 1/255 only within `extents` of its mean:
+
+        sqrt(2 ln(255 opacity) variance),      variance = covars2d[0, 0] for x, covars2d[1, 1] for y
+
+    No tensor holds more than max_pairs * (3 + C) numbers, unless a single tile or the lists of `tile_intersections`
+    need more. The backward pass keeps to that as well: with several groups of tiles, it computes every group again
+    before it goes through it. The result is the same for every `max_pairs`. `width`, `height`, `tile_size` and
+    `max_pairs` are positive.
+    """
+    raise NotImplementedError

@@ -1,0 +1,131 @@
+"""Tiles: the image of the rasterizer, from those pairs of pixel and Gaussian that show anything.
+
+A Gaussian of three pixels covers some 30 of the 65,536 pixels of a small image. So the image is cut into square tiles,
+every tile gets the list of Gaussians that may touch it, and only these are composited.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .compositing import composite
+from .projection import ProjectedGaussians
+from .rasterizer import alphas_at
+
+
+class TileIntersections(NamedTuple):
+    """Tile t, counted row by row, is touched by gaussian_ids[offsets[t] : offsets[t + 1]], the nearest first."""
+
+    gaussian_ids: Int[Tensor, "M"]
+    offsets: Int[Tensor, "tiles_plus_1"]
+
+
+def tile_intersections(
+    means2d: Float[Tensor, "N 2"],
+    extents: Float[Tensor, "N 2"],
+    depths: Float[Tensor, "N"],
+    width: int,
+    height: int,
+    *,
+    tile_size: int = 8,
+) -> TileIntersections:
+    """Which Gaussians touch which tile, sorted by tile, within a tile by depth, and at equal depths by index.
+
+    Gaussian n fills the box from means2d[n] - extents[n] to means2d[n] + extents[n]. It touches a tile where the two
+    share an area. A box that only meets the edge of a tile does not touch it, nor does one of which an extent is 0 or
+    less. Extents may be infinite.
+
+    The image has ceil(width / tile_size) tiles in a row and ceil(height / tile_size) rows: the last ones may reach
+    beyond the image. `width`, `height` and `tile_size` are positive.
+    """
+    _refuse_sizes(width=width, height=height, tile_size=tile_size)
+    tiles = means2d.new_tensor([-(-width // tile_size), -(-height // tile_size)])
+    nearest_first = depths.argsort(stable=True)
+    means2d, extents = means2d[nearest_first], extents[nearest_first]
+    first = ((means2d - extents) / tile_size).floor().clamp(min=0).minimum(tiles).long()
+    last = ((means2d + extents) / tile_size).ceil().clamp(min=0).minimum(tiles).long()
+    columns, rows = torch.where((extents > 0).all(dim=1, keepdim=True), last - first, 0).clamp(min=0).unbind(dim=1)
+    counts = columns * rows
+    of = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)  # one entry per Gaussian and tile
+    within = torch.arange(len(of), device=of.device) - (counts.cumsum(0) - counts)[of]  # 0, 1, … in each box
+    row, column = first[of, 1] + within // columns[of], first[of, 0] + within % columns[of]
+    tile, by_tile = (row * tiles[0].long() + column).sort(stable=True)  # stable: the depths stay sorted
+    ids = torch.arange(int(tiles.prod()) + 1, device=tile.device)
+    return TileIntersections(nearest_first[of][by_tile], torch.searchsorted(tile, ids))
+
+
+def rasterize_tiled(
+    projected: ProjectedGaussians,
+    colors: Float[Tensor, "N C"],
+    opacities: Float[Tensor, "N"],
+    background: Float[Tensor, "C"],
+    width: int,
+    height: int,
+    *,
+    tile_size: int = 8,
+    max_pairs: int = 2**22,
+) -> Float[Tensor, "{height} {width} C"]:
+    """The image and the gradients of `rasterize`, up to rounding, for any size of image and tile.
+
+    A Gaussian has an alpha of at least 1/255 only within `extents` of its mean:
+
+        sqrt(2 ln(255 opacity) variance),      variance = covars2d[0, 0] for x, covars2d[1, 1] for y
+
+    No tensor holds more than max_pairs * (3 + C) numbers, unless a single tile or the lists of `tile_intersections`
+    need more. The backward pass keeps to that as well: with several groups of tiles, it computes every group again
+    before it goes through it. The result is the same for every `max_pairs`. `width`, `height`, `tile_size` and
+    `max_pairs` are positive.
+    """
+    _refuse_sizes(width=width, height=height, tile_size=tile_size, max_pairs=max_pairs)
+    dtype, variances = projected.means2d.dtype, projected.covars2d.detach().diagonal(dim1=1, dim2=2)
+    extents = (2 * (255 * opacities.detach()).log().clamp(min=0)[:, None] * variances).sqrt()
+    extents = torch.where(projected.radii[:, None] > 0, extents.to(dtype), 0)
+    lists = tile_intersections(
+        projected.means2d.detach(), extents, projected.depths.detach(), width, height, tile_size=tile_size
+    )
+    gaussians = torch.cat((projected.means2d, projected.conics, opacities[:, None].to(dtype), colors.to(dtype)), dim=1)
+    counts = lists.offsets.diff()
+    fullest_first = counts.argsort(descending=True, stable=True)
+    tiles_in_row, parts = -(-width // tile_size), []
+    sizes, longest = _groups(counts[fullest_first].tolist(), max_pairs // tile_size**2)
+    for tiles, count in zip(fullest_first.split(sizes), longest, strict=True):
+        given = gaussians, lists, tiles, count, tiles_in_row, tile_size, background.to(dtype)
+        again = len(sizes) > 1  # in the backward pass, instead of keeping what all groups computed
+        parts.append(checkpoint(_render, *given, use_reentrant=False) if again else _render(*given))
+    image = torch.cat(parts)[fullest_first.argsort()]
+    image = image.reshape(-1, tiles_in_row, tile_size, tile_size, image.shape[-1]).transpose(1, 2)
+    return image.flatten(2, 3).flatten(0, 1)[:height, :width]
+
+
+def _groups(counts: list[int], max_listed: int) -> tuple[list[int], list[int]]:
+    """How many tiles go together, and the longest list of each group. Counts fall, so filling up wastes little."""
+    sizes, longest, start = [], [], 0
+    while start < len(counts):
+        longest.append(counts[start])
+        sizes.append(min(max(max_listed // max(counts[start], 1), 1), len(counts) - start))
+        start += sizes[-1]
+    return sizes, longest
+
+
+def _render(gaussians, lists, tiles, count, tiles_in_row, tile_size, background) -> Float[Tensor, "tiles pixels C"]:
+    """The pixels of some tiles, row by row within each. No list is longer than `count`."""
+    place = torch.arange(count, device=tiles.device)
+    there = place < lists.offsets.diff()[tiles, None]  # shorter lists are filled up with a Gaussian of opacity 0
+    ids = lists.gaussian_ids[(lists.offsets[tiles, None] + place) * there]
+    means2d, conics, opacities, colors = gaussians[ids].split((2, 3, 1, gaussians.shape[1] - 6), dim=-1)
+    centres = torch.arange(tile_size, dtype=gaussians.dtype, device=tiles.device) + 0.5
+    corners = tile_size * torch.stack((tiles % tiles_in_row, tiles // tiles_in_row), dim=1)[:, None]
+    alphas = alphas_at(
+        means2d, conics, opacities[..., 0] * there, corners + torch.cartesian_prod(centres, centres).flip(1)
+    )
+    _, weights, transmittance = composite(alphas, colors[:, None, :, :0], background[:0])
+    return weights @ colors + transmittance[..., None] * background  # one product of matrices per tile
+
+
+def _refuse_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be positive, got {size}")
