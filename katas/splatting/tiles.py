@@ -61,9 +61,9 @@ def rasterize_tiled(
 
         sqrt(2 ln(255 opacity) variance),      variance = covars2d[0, 0] for x, covars2d[1, 1] for y
 
-    No tensor holds more than max_pairs * (3 + C) numbers, unless a single tile or the lists of `tile_intersections`
-    need more. The backward pass keeps to that as well: with several groups of tiles, it computes every group again
-    before it goes through it. The result is the same for every `max_pairs`. `width`, `height`, `tile_size` and
-    `max_pairs` are positive.
+    Python loops go over groups of tiles only. A group makes at most `max_pairs` pairs of pixel and Gaussian, or is a
+    single tile. Autograd keeps the numbers of one group: with several of them, the backward pass computes each again
+    before it goes through it. The result does not depend on `max_pairs`. `width`, `height`, `tile_size` and `max_pairs`
+    are positive.
     """
     raise NotImplementedError

@@ -42,7 +42,8 @@ def tile_intersections(
     beyond the image. `width`, `height` and `tile_size` are positive.
     """
     _refuse_sizes(width=width, height=height, tile_size=tile_size)
-    tiles = means2d.new_tensor([-(-width // tile_size), -(-height // tile_size)])
+    tiles_in_row, tile_rows = -(-width // tile_size), -(-height // tile_size)
+    tiles = means2d.new_tensor([tiles_in_row, tile_rows])
     nearest_first = depths.argsort(stable=True)
     means2d, extents = means2d[nearest_first], extents[nearest_first]
     first = ((means2d - extents) / tile_size).floor().clamp(min=0).minimum(tiles).long()
@@ -52,9 +53,9 @@ def tile_intersections(
     of = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)  # one entry per Gaussian and tile
     within = torch.arange(len(of), device=of.device) - (counts.cumsum(0) - counts)[of]  # 0, 1, … in each box
     row, column = first[of, 1] + within // columns[of], first[of, 0] + within % columns[of]
-    tile, by_tile = (row * tiles[0].long() + column).sort(stable=True)  # stable: the depths stay sorted
-    ids = torch.arange(int(tiles.prod()) + 1, device=tile.device)
-    return TileIntersections(nearest_first[of][by_tile], torch.searchsorted(tile, ids))
+    tile, by_tile = (row * tiles_in_row + column).sort(stable=True)  # stable: the depths stay sorted
+    offsets = torch.searchsorted(tile, torch.arange(tiles_in_row * tile_rows + 1, device=tile.device))
+    return TileIntersections(nearest_first[of][by_tile], offsets)
 
 
 def rasterize_tiled(
@@ -74,10 +75,10 @@ def rasterize_tiled(
 
         sqrt(2 ln(255 opacity) variance),      variance = covars2d[0, 0] for x, covars2d[1, 1] for y
 
-    No tensor holds more than max_pairs * (3 + C) numbers, unless a single tile or the lists of `tile_intersections`
-    need more. The backward pass keeps to that as well: with several groups of tiles, it computes every group again
-    before it goes through it. The result is the same for every `max_pairs`. `width`, `height`, `tile_size` and
-    `max_pairs` are positive.
+    Python loops go over groups of tiles only. A group makes at most `max_pairs` pairs of pixel and Gaussian, or is a
+    single tile. Autograd keeps the numbers of one group: with several of them, the backward pass computes each again
+    before it goes through it. The result does not depend on `max_pairs`. `width`, `height`, `tile_size` and `max_pairs`
+    are positive.
     """
     _refuse_sizes(width=width, height=height, tile_size=tile_size, max_pairs=max_pairs)
     dtype, variances = projected.means2d.dtype, projected.covars2d.detach().diagonal(dim1=1, dim2=2)

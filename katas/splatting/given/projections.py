@@ -30,3 +30,19 @@ def scattered(seed: int, count: int, width: int, height: int, size: float = 2) -
         "conics": conics_of(covars2d),
         "radii": (uniform(count, seed=seed + 3) * 8).long(),
     }
+
+
+def painted(projected, colors: Tensor, opacities: Tensor, background: Tensor, width: int, height: int) -> Tensor:
+    """The image by one Gaussian after the other, each over the whole image, the nearest first."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    pixels = torch.stack((x, y), dim=-1).to(projected.means2d.dtype) + 0.5
+    image, left = 0, torch.ones(height, width, 1, dtype=pixels.dtype)
+    depths, seen = projected.depths.tolist(), projected.radii.tolist()
+    for n in sorted((n for n in range(len(depths)) if seen[n] > 0), key=lambda n: (depths[n], n)):
+        away = pixels - projected.means2d[n]
+        a, b, c = projected.conics[n]
+        exponents = (a * away[..., 0] ** 2 + c * away[..., 1] ** 2) / 2 + b * away.prod(dim=-1)
+        alphas = opacities[n] * torch.exp(-exponents)[..., None]
+        alphas = alphas.where(alphas >= 1 / 255, 0).clamp(max=0.99)
+        image, left = image + left * alphas * colors[n], left * (1 - alphas)
+    return image + left * background
