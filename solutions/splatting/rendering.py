@@ -45,8 +45,8 @@ def render(
     Parameters that are not finite are refused by the name of their field. So are log_scales whose squared scale
     overflows.
     """
+    _refuse_infinite(gaussians)
     covars = covariances(gaussians.log_scales.exp(), gaussians.quats)
-    _refuse_infinite(gaussians._replace(log_scales=covars))
     projected = project_gaussians(gaussians.means, covars, viewmat, K, width, height)
     drawn = projected._replace(means2d=projected.means2d.clone())  # the Jacobian uses the means2d of before
     viewmat = viewmat.to(gaussians.means.dtype)
@@ -58,6 +58,8 @@ def render(
 
 
 def _refuse_infinite(gaussians: Gaussians) -> None:
-    finite = torch.stack([field.isfinite().all() for field in gaussians])
-    if not finite.all():
-        raise ValueError(f"{gaussians._fields[finite.tolist().index(False)]} must be finite")
+    tensors = {**gaussians._asdict(), "log_scales": (2 * gaussians.log_scales).exp() + gaussians.log_scales}
+    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()  # one synchronisation
+    for name, is_finite in zip(tensors, finite, strict=True):
+        if not is_finite:
+            raise ValueError(f"{name} must be finite, and the square of a scale as well")

@@ -1,9 +1,12 @@
-"""Projected Gaussians for the specs: what a rasterizer is given, in float64."""
+"""Gaussians for the specs, raw or projected, in float64, and their image."""
 
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from katas.lab.strategies import normal, rng
+from katas.splatting.given.gaussians import Gaussians
+from katas.splatting.given.views import posed, rows
 
 
 def conics_of(covars2d: Tensor) -> Tensor:
@@ -30,6 +33,14 @@ def scattered(seed: int, count: int, width: int, height: int, size: float = 2) -
         "conics": conics_of(covars2d),
         "radii": (uniform(count, seed=seed + 3) * 8).long(),
     }
+
+
+def random_scene(seed: int, count: int, coefficients: int = 4, size: float = -1) -> tuple[Gaussians, Tensor]:
+    """Gaussians around the origin of the world, and the viewmat of a camera about 3 away that looks past it."""
+    means, log_scales = normal(count, 3, seed=seed), size + 0.7 * normal(count, 3, seed=seed + 1)
+    quats, logits = 4 * normal(count, 4, seed=seed + 2), 2 * normal(count, seed=seed + 3)
+    sh, turned = normal(count, coefficients, 3, seed=seed + 4), Rotation.from_quat(normal(4, seed=seed + 5).numpy())
+    return Gaussians(means, log_scales, quats, logits, sh), posed(turned.as_matrix(), rows(0.2, -0.3, 3))
 
 
 def painted(projected, colors: Tensor, opacities: Tensor, background: Tensor, width: int, height: int) -> Tensor:
