@@ -3,5 +3,5 @@
 # The topic's katas in learning order: the one list that everything else reads.
 KATAS = (
     "rotations", "cameras", "projection", "spherical_harmonics", "compositing", "image_losses", "initialisation",
-    "ply_io", "rasterizer", "tiles", "rendering",
+    "ply_io", "rasterizer", "tiles", "rendering", "image_training", "densification",
 )  # fmt: skip

@@ -35,14 +35,14 @@ def render(
 ) -> Rendering:
     """The image of a scene in one camera.
 
-    Raw parameters are activated: exp for scales, sigmoid for opacities. Each Gaussian is seen along the direction from
-    the camera, at -R^T t in the world, to its mean. `sh_degree` uses the first (sh_degree + 1)² coefficients of its
-    colour. None uses all of them. The gradient reaches all five parameters, the means by the directions as well.
+    Scales are exp(log_scales), opacities sigmoid(opacity_logits). Each Gaussian is seen along the direction from the
+    camera, at -R^T t in the world, to its mean. `sh_degree` uses the first (sh_degree + 1)² coefficients of its colour.
+    None uses all. The gradient reaches all five parameters, the means by the directions as well.
 
-    The `means2d` that are returned are those that the rasterizer draws. With `means2d.retain_grad()`, their gradient is
-    that of the drawing alone: conics, depths and colours stay as they are while a Gaussian moves in the image.
+    The gradient of the `means2d` that come back is that of the drawing alone: how the image changes when a Gaussian
+    moves in it, while its conic, its depth and its colour stay.
 
-    Parameters that are not finite are refused by the name of their field. So are log_scales whose squared scale
+    Parameters that are not finite are refused by the name of their field, as are log_scales whose squared scale
     overflows.
     """
     raise NotImplementedError

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, gradients_are_finite, gradients_are_right
 from katas.lab.strategies import normal, seeds
-from katas.splatting.given.projections import conics_of, scattered, uniform
+from katas.splatting.given.painted import conics_of, scattered, uniform
 from katas.splatting.given.views import rows
 from katas.splatting.projection import ProjectedGaussians
 from katas.splatting.rasterizer import alphas_at, rasterize

@@ -1,26 +1,22 @@
 """rendering: from raw parameters to the image of a camera.
 
-The definition activates with scipy and numpy, projects every Gaussian by itself, and paints one after the other over
-all pixels. Colours of degrees 2 and 3 are left to spherical_harmonics. Gradients are checked against finite differences
-where the image is smooth: no alpha near 1/255, no equal depths, no colour at 0. Out of scope: skew, overflow of float32
-in the image.
+The definition (given/painted.py) paints one Gaussian after the other over all pixels, and autograd differentiates it.
+Finite differences are taken where the image is smooth: no alpha near 1/255 or 0.99, no equal depths, no colour at 0.
+Out of scope: skew, colours of degrees 2 and 3, overflow of float32 in the image.
 """
 
 import math
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
 
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS, gradients_are_finite, gradients_are_right
 from katas.lab.strategies import normal, seeds
 from katas.splatting.given.gaussians import Gaussians
-from katas.splatting.given.projections import conics_of, painted, random_scene
+from katas.splatting.given.painted import painted_scene, random_scene
 from katas.splatting.given.views import matrix, posed, rows
 from katas.splatting.rendering import render
 
@@ -37,41 +33,6 @@ def gaussians_at(*means, log_scale=-1.0, logit=0.0, sh=((0, 0, 0),)):
                      torch.full((count,), logit, dtype=F64), rows(*sh).repeat(count, 1, 1))  # fmt: skip
 
 
-# --- the definition ---------------------------------------------------------------------------------------------------
-
-
-def projected_by_hand(gaussians, viewmat, intrinsics, width, height):
-    (fx, _, cx), (_, fy, cy), _ = intrinsics.tolist()
-    turned = Rotation.from_quat(gaussians.quats.numpy()[:, [1, 2, 3, 0]]).as_matrix()
-    axes = torch.from_numpy(turned * np.exp(gaussians.log_scales.numpy())[:, None, :])
-    x, y, z = (gaussians.means @ viewmat[:3, :3].T + viewmat[:3, 3]).unbind(dim=1)
-    seen, z = z > 0.01, torch.where(z > 0.01, z, 1)
-    means2d, zero = torch.stack((fx * x / z + cx, fy * y / z + cy), dim=1), torch.zeros_like(z)
-    at_x, at_y = means2d[:, 0].clamp(-0.15 * width, 1.15 * width), means2d[:, 1].clamp(-0.15 * height, 1.15 * height)
-    rows_ = torch.stack((fx + zero, zero, cx - at_x, zero, fy + zero, cy - at_y), dim=1) / z[:, None]
-    roots = rows_.reshape(-1, 2, 3) @ viewmat[:3, :3] @ axes
-    covars2d = roots @ roots.mT + 0.3 * torch.eye(2, dtype=F64)
-    radii = torch.from_numpy(np.ceil(3 * np.linalg.eigvalsh(covars2d.numpy())[:, 1] ** 0.5))[:, None]
-    inside = (means2d + radii > 0).all(dim=1) & (means2d - radii < rows(width, height)).all(dim=1)
-    radii = (radii[:, 0] * (seen & inside)).long()
-    return SimpleNamespace(means2d=means2d, depths=z, conics=conics_of(covars2d), radii=radii)
-
-
-def colors_by_hand(gaussians, viewmat):
-    away = gaussians.means - torch.linalg.inv(viewmat)[:3, 3]
-    x, y, z = (away / torch.linalg.norm(away, dim=1, keepdim=True)).T[:, :, None]
-    sh = gaussians.sh
-    colors = 0.5 + C0 * sh[:, 0]
-    return (colors + C1 * (z * sh[:, 2] - y * sh[:, 1] - x * sh[:, 3]) if sh.shape[1] > 1 else colors).clamp(min=0)
-
-
-def definition(gaussians, viewmat, intrinsics, width, height, background):
-    projected = projected_by_hand(gaussians, viewmat, intrinsics, width, height)
-    opacities = torch.from_numpy(1 / (1 + np.exp(-gaussians.opacity_logits.numpy())))
-    image = painted(projected, colors_by_hand(gaussians, viewmat), opacities, background, width, height)
-    return image.expand(height, width, 3), projected
-
-
 # --- worked examples --------------------------------------------------------------------------------------------------
 
 
@@ -81,12 +42,9 @@ def test_one_gaussian_by_hand():
     got = render(gaussians=one, viewmat=AT_ORIGIN, K=K, width=11, height=7, background=BACKGROUND)
     color = rows(0.5 + C0, 0.5 + 2 * C0, 0)
     for row, column, law in ((2, 4, "half a pixel before the mean"), (3, 7, "right and below")):
-        alpha = 0.25 * math.exp(
-            -((column + 0.5 - 5) ** 2) / 8.6 - (row + 0.5 - 3) ** 2 / 5.1
-        )  # 2 (4 + 0.3), 2 (2.25 + 0.3)
-        expect_close(
-            got.image[row, column], alpha * color + (1 - alpha) * BACKGROUND, f"{law}, at ({column + 0.5}, {row + 0.5})"
-        )
+        dx, dy = column + 0.5 - 5, row + 0.5 - 3
+        alpha = 0.25 * math.exp(-(dx**2 / (4 + 0.3) + dy**2 / (2.25 + 0.3)) / 2)
+        expect_close(got.image[row, column], alpha * color + (1 - alpha) * BACKGROUND, law)
     expect_close(got.means2d, [(5, 3)], "the mean in the image, in pixels")
     expect_equal(got.radii, [7], "3 · sqrt(4.3) = 6.2, rounded up")
 
@@ -121,7 +79,7 @@ def test_nothing_in_view_is_background(means):
 def test_images_agree_with_the_definition(seed, count, coefficients, image, size):
     gaussians, viewmat = random_scene(seed, count, coefficients, size)
     got = render(gaussians, viewmat, K, *image, background=BACKGROUND)
-    expected, projected = definition(gaussians, viewmat, K, *image, BACKGROUND)
+    expected, projected = painted_scene(gaussians, viewmat, K, *image, BACKGROUND)
     expect_equal(got.radii, projected.radii, "the radii are those of the projection")
     seen = projected.radii > 0
     expect_close(got.means2d[seen], projected.means2d[seen], "means2d are those of the projection")
@@ -153,19 +111,16 @@ def test_gradients_of_all_parameters_are_right():
     gradients_are_right(image, means, log_scales, quats, logits, sh)
 
 
-def test_the_gradient_of_means2d_is_that_of_the_drawing():
+def test_gradients_agree_with_the_definition():
     gaussians, viewmat = random_scene(7, 12)
-    weights = normal(7, 11, 3, seed=9)
-    got = render(gaussians._replace(means=gaussians.means.requires_grad_()), viewmat, K, 11, 7, background=BACKGROUND)
-    got.means2d.retain_grad()
-    (got.image * weights).sum().backward()
-    _, projected = definition(Gaussians(*(field.detach() for field in gaussians)), viewmat, K, 11, 7, BACKGROUND)
-    means2d = projected.means2d = projected.means2d.requires_grad_()
-    colors, opacities = colors_by_hand(gaussians, viewmat).detach(), gaussians.opacity_logits.sigmoid()
-    (expected,) = torch.autograd.grad(
-        (painted(projected, colors, opacities, BACKGROUND, 11, 7) * weights).sum(), means2d
-    )
-    expect_close(got.means2d.grad, expected, "how the image changes when a Gaussian moves in it, its shape held")
+    weights, fields = normal(7, 11, 3, seed=9), [field.requires_grad_() for field in gaussians]
+    expected, projected = painted_scene(gaussians, viewmat, K, 11, 7, BACKGROUND)
+    expected = torch.autograd.grad((expected * weights).sum(), [projected.means2d, *fields])
+    got = render(gaussians, viewmat, K, 11, 7, background=BACKGROUND)
+    got = torch.autograd.grad((got.image * weights).sum(), [got.means2d, *fields], allow_unused=True)
+    expect_close(got[0], expected[0], "how the image changes when a Gaussian moves in it, its shape and colour held")
+    for name, *pair in zip(Gaussians._fields, got[1:], expected[1:], strict=True):
+        expect_close(*pair, f"the gradient of {name}")
 
 
 def test_gradients_stay_finite():

@@ -1,7 +1,18 @@
-"""Cameras by hand for the specs, in float64."""
+"""A posed picture, and cameras by hand for the specs, in float64."""
+
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+
+
+class View(NamedTuple):
+    """A picture in [0, 1] with the camera that took it, all float32. The conventions are those of the README."""
+
+    image: Float[Tensor, "H W 3"]
+    viewmat: Float[Tensor, "4 4"]  # world to camera
+    K: Float[Tensor, "3 3"]  # in pixels of this image
 
 
 def rows(*values) -> Tensor:

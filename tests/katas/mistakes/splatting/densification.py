@@ -1,0 +1,100 @@
+"""Wrong densifications that people write."""
+
+from tests.katas.mistakes import Mistake
+
+BY_HAND = "test_six_gaussians_by_hand"
+ROWS = "test_rows_agree_with_the_definition"
+DRAWN = "test_children_are_drawn_from_their_parent"
+RESET = "test_opacities_are_reset"
+PLACES = "test_new_leaves_take_the_old_places"
+REFUSED = "test_what_is_refused_changes_nothing"
+
+MISTAKES = [
+    Mistake("the_threshold_itself_is_not_chosen", BY_HAND,
+            why="As in the published code, a gradient equal to the threshold is chosen.",
+            find="chosen = gradients >= grad_threshold",
+            replace="chosen = gradients > grad_threshold"),
+    Mistake("nan_is_chosen", BY_HAND,
+            why="A Gaussian that no camera saw has a gradient of 0 / 0. There is no reason to clone it.",
+            find="chosen = gradients >= grad_threshold",
+            replace="chosen = ~(gradients < grad_threshold)"),
+    Mistake("logarithms_compared_with_a_size", BY_HAND,
+            why="max_scale is a size in world units, and log_scales are logarithms: take exp first.",
+            find="small = gaussians.log_scales.exp().amax",
+            replace="small = gaussians.log_scales.amax"),
+    Mistake("parents_stay", BY_HAND,
+            why="The two children replace their parent. If it stays, the scene gets an opaque third copy.",
+            find="stay = small | ~chosen",
+            replace="stay = torch.ones_like(small)"),
+    Mistake("scales_divided_without_the_logarithm", ROWS,
+            why="log(s / 1.6) is log s - log 1.6. A logarithm divided by 1.6 is another power of the scale.",
+            find="twice.log_scales - math.log(1.6)",
+            replace="twice.log_scales / 1.6"),
+    Mistake("siblings_at_one_place", DRAWN,
+            why="Two children at the same place with the same gradient never part: draw for each child.",
+            find="noise = torch.randn(2 * len(means), 3, generator=generator, dtype=means.dtype, device=means.device)",
+            replace="noise = torch.randn(len(means), 3, generator=generator, dtype=means.dtype, device=means.device)"
+                    ".repeat(2, 1)"),
+    Mistake("offsets_not_rotated", DRAWN,
+            why="The scales are those of the Gaussian's own axes: R turns the offset into the world.",
+            find="axes = quats_to_rotmats(twice.quats) * twice.log_scales.exp()[:, None, :]",
+            replace="axes = torch.diag_embed(twice.log_scales.exp())"),
+    Mistake("offsets_of_children_scales", DRAWN,
+            why="The children are drawn from the parent, with its scales. Only then do they become smaller.",
+            find="twice.log_scales.exp()[:, None, :]",
+            replace="(twice.log_scales.exp() / 1.6)[:, None, :]"),
+    Mistake("clones_inherit_moments", ROWS,
+            why="New rows begin with moments of 0: clones with the same moments and the same values stay together.",
+            find="torch.cat((moment[stay], moment.new_zeros(born.shape)))",
+            replace="torch.cat((moment[stay], *([moment[chosen & small]] + [moment[~stay]] * 2)))"),
+    Mistake("all_moments_thrown_away", ROWS,
+            why="AdamW with moments of 0 at a late step count makes tiny first moments and wild steps: rows that stay keep theirs.",
+            find="torch.cat((moment[stay], moment.new_zeros(born.shape)))",
+            replace="moment.new_zeros(len(values), *moment.shape[1:])"),
+    Mistake("moments_not_pruned", ROWS,
+            why="The moments lose the same rows as the parameter, else the next step fails or moves other Gaussians.",
+            find="_put(optimizer, old, old[stay], lambda moment: moment[stay])",
+            replace="_put(optimizer, old, old[stay], lambda moment: moment[: int(stay.sum())])"),
+    Mistake("state_forgotten", RESET,
+            why="Without its state the parameter starts again at step 0, with other parameters at step 3.",
+            find="    if state is not None:\n",
+            replace="    if False:\n"),
+    Mistake("adam_only", ROWS,
+            why="AMSGrad has a third moment, and SGD has a momentum_buffer: everything of the parameter's shape follows.",
+            find="key: follow(value) if isinstance(value, Tensor) and value.shape == old.shape else value",
+            replace='key: follow(value) if key in ("exp_avg", "exp_avg_sq") else value'),
+    Mistake("old_state_stays", PLACES,
+            why="The state of tensors that are gone keeps them in memory: every densification leaks a whole scene.",
+            find="optimizer.state.pop(old, None)",
+            replace="optimizer.state.get(old)"),
+    Mistake("appended_to_the_group", PLACES,
+            why="The new tensor takes the place of the old one. A saved state is matched by position.",
+            find='group["params"] = [leaf if held is old else held for held in group["params"]]',
+            replace='if any(held is old for held in group["params"]):\n'
+                    '            group["params"] = [held for held in group["params"] if held is not old] + [leaf]'),
+    Mistake("not_a_leaf_to_train", PLACES,
+            why="Without requires_grad the new tensors get no gradient, and the optimizer passes over them silently.",
+            find="values.detach().requires_grad_()",
+            replace="values.detach()"),
+    Mistake("opacity_at_the_limit_is_pruned", BY_HAND,
+            why="An opacity equal to min_opacity is not below it.",
+            find="gaussians.opacity_logits.sigmoid() < min_opacity",
+            replace="gaussians.opacity_logits.sigmoid() <= min_opacity"),
+    Mistake("reset_by_opacities", RESET,
+            why="sigmoid(-800) is 0 and its logit is -inf: a parameter that is lost for ever.",
+            find="gaussians.opacity_logits.clamp(max=math.log(max_opacity) - math.log1p(-max_opacity))",
+            replace="gaussians.opacity_logits.sigmoid().clamp(max=max_opacity).logit()"),
+    Mistake("moments_survive_the_reset", RESET,
+            why="The old moments push the opacities up again at once.",
+            find="logits, torch.zeros_like)",
+            replace="logits, lambda moment: moment)"),
+    Mistake("older_gaussians_accepted", REFUSED,
+            why="Gaussians of before the last densification are in no group: they would be changed, and never trained.",
+            find="        if id(tensor) not in held:",
+            replace="        if name == 'means' and id(tensor) not in held:"),
+]
+
+EQUIVALENT = {
+    "_children: twice.means + (axes.to(means.dtype) @ noise[:, :, None])[:, :, 0] → twice.means - (axes.to(means.dtype) @ noise[:, :, None])[:, :, 0]":
+        "u and -u have the same distribution",
+}
