@@ -1,14 +1,14 @@
 """Adaptive density control: Gaussians are cloned, split and removed while an optimizer is running.
 
-An optimizer holds its parameters by identity, and keeps moments for every number in them. A tensor with other rows is
-another parameter. So in all three functions:
+An optimizer keeps moments for every number of its parameters. A tensor with other rows is another parameter. So:
 
-- `gaussians` are leaf tensors that `optimizer` holds, in any groups and order, beside others. A tensor that it does not
-  hold (of older Gaussians, say) is refused by the name `optimizer`.
+- `gaussians` are leaf tensors that `optimizer` holds, in any groups and order. A tensor that it does not hold (of older
+  Gaussians, say) is refused by the name `optimizer`.
 - The results are new leaves that require a gradient, with memory of their own. They take the places of the old tensors
-  in the optimizer. Its options stay, and the state of the old tensors goes.
-- State of a parameter's shape (the moments) follows the rows. Other state, such as `step`, stays.
-- Only the optimizer changes. The old tensors stay as they were.
+  in the optimizer. Its options stay.
+- State of a parameter's shape (the moments) follows the rows. Other state, such as `step`, stays. None is left of the
+  old tensors.
+- Only the optimizer changes.
 """
 
 import math
