@@ -1,11 +1,11 @@
-"""Adaptive density control: Gaussians are cloned, split and removed while an optimizer is running.
+"""Adaptive density control: Gaussians are cloned, split and removed during training.
 
-An optimizer keeps moments for every number of its parameters. A tensor with other rows is another parameter. So:
+An optimizer keeps moments for every number of its parameters. So:
 
-- `gaussians` are leaf tensors that `optimizer` holds, in any groups and order. A tensor that it does not hold (of older
-  Gaussians, say) is refused by the name `optimizer`.
-- The results are new leaves that require a gradient, with memory of their own. They take the places of the old tensors
-  in the optimizer. Its options stay.
+- `gaussians` are leaf tensors that `optimizer` holds, in any groups and order. If it does not (older Gaussians, say),
+  they are refused by the name `optimizer`.
+- The results are new leaves that require a gradient, with memory of their own, in the places of the old ones in the
+  optimizer. Its options stay.
 - State of a parameter's shape (the moments) follows the rows. Other state, such as `step`, stays. None is left of the
   old tensors.
 - Only the optimizer changes.
