@@ -4,4 +4,5 @@
 KATAS = (
     "rotations", "cameras", "projection", "spherical_harmonics", "compositing", "image_losses", "initialisation",
     "ply_io", "rasterizer", "tiles", "rendering", "image_training", "densification",
+    "scene_training",
 )  # fmt: skip
