@@ -18,7 +18,7 @@ from katas.splatting.given.views import matrix, posed, rows
 
 F64 = torch.float64
 SHAPES = [(), (1,), (2,), (3,), (4,), (2, 3), (1500,)]  # of a batch: as long as a point or a matrix, and longer
-UNITS = [2.0**-10, 1, 2.0**12]  # of length, in the world
+UNITS = [2.0**-20, 1, 2.0**12]  # of length, in the world
 
 
 def any_rotation(seed):
@@ -82,17 +82,19 @@ def test_only_what_is_beyond_the_near_plane_is_in_front():
     expect_equal(got.in_front, [False, True], "the near plane is at 0.01 unless told otherwise")
 
 
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
 @pytest.mark.parametrize("eye, target, up, expected", [
     # north along y, up is z: x is east, and the image's y axis points down
     ((1, 2, 3), (1, 7, 3), (0, 0, 2), ((1, 0, 0, -1), (0, 0, -1, 3), (0, 1, 0, -2))),
-    # down along z, the upper edge of the image is north: x is east, y is south
-    ((1, 2, 3), (1, 2, 0), (0, 5, 0), ((1, 0, 0, -1), (0, -1, 0, 2), (0, 0, -1, 3))),
+    # down along z, the upper edge of the image is north: x is east, y is south. The sine of z and up is 2e-6, no less
+    ((1, 2, 3), (1, 2, 0), (0, 1e-5, -5), ((1, 0, 0, -1), (0, -1, 0, 2), (0, 0, -1, 3))),
     # z is (0.6, 0, 0.8), z x up is (0, -0.6, 0), divided by its length (0, -1, 0), and z x x is (0.8, 0, -0.6)
     ((0, 0, 0), (3, 0, 4), (0, 0, 1), ((0, -1, 0, 0), (0.8, 0, -0.6, 0), (0.6, 0, 0.8, 0))),
 ])  # fmt: skip
-def test_a_camera_by_hand(eye, target, up, expected):
-    got = look_at(eye=torch.tensor(eye, dtype=F64), target=torch.tensor(target, dtype=F64), up=rows(*up))
-    expect_close(got, [*expected, (0, 0, 0, 1)], "rows right, down, forward; then -R @ eye; then (0, 0, 0, 1)")
+def test_a_camera_by_hand(eye, target, up, expected, dtype):
+    got = look_at(eye=rows(*eye).to(dtype), target=rows(*target).to(dtype), up=rows(*up).to(dtype))
+    law = "rows right, down, forward; the last column -R @ eye; the last row (0, 0, 0, 1)"
+    expect_close(got, [*expected, (0, 0, 0, 1)], law, dtype=dtype)
 
 
 # --- agreement with the definition ------------------------------------------------------------------------------------
@@ -105,7 +107,7 @@ def test_moving_agrees_with_the_definition(seed, shape, unit):
     expect_close(world_to_camera(points, viewmat), expected, "R @ p + t", rtol=1e-10, atol=1e-10 * unit)
 
 
-@given(seeds(), st.sampled_from(SHAPES), st.sampled_from([0.001, 1, 1000]), st.tuples(*[st.floats(-9, 3000)] * 4))
+@given(seeds(), st.sampled_from(SHAPES), st.sampled_from([1e-8, 1, 1000]), st.tuples(*[st.floats(-9, 3000)] * 4))
 @example(0, (5,), 1, (800, 600, 320, 200))
 def test_projecting_agrees_with_the_definition(seed, shape, depth, numbers):
     points = normal(*shape, 3, seed=seed) * depth * rows(0.5, 2, 1)
@@ -121,13 +123,13 @@ def test_projecting_agrees_with_the_definition(seed, shape, depth, numbers):
 def test_a_camera_is_recovered(seed, unit, distance, lean):
     rotation, eye = any_rotation(seed), unit * normal(3, seed=seed + 1)
     _, down, forward = rotation
-    up = unit**3 * (lean * forward - down)  # of any length, leaning forwards or backwards
+    up = unit**1.5 * (lean * forward - down)  # of any length, leaning forwards or backwards
     got = look_at(eye, eye + unit * distance * forward, up)
     expected = posed(rotation, -(rotation @ eye))
     law = "the axes of the camera, whose z axis leads to the target and whose y axis points away from `up`"
     expect_close(got[:3, :3], expected[:3, :3], law, rtol=0, atol=1e-9)
     expect_close(got[:3, 3], expected[:3, 3], "t = -R @ eye: the eye moves to 0", rtol=1e-8, atol=1e-9 * unit)
-    expect_equal(got[3], [0, 0, 0, 1], "the last row of a viewmat")
+    expect_close(got[3], [0, 0, 0, 1], "the last row of a viewmat", rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype, other", [(torch.float32, F64), (F64, torch.float32)])
@@ -170,17 +172,18 @@ def test_a_near_plane_that_is_not_positive_is_refused(near_plane):
     expect_refused("near_plane", lambda: project_points(rows((1, 2, 3)), K, near_plane=near_plane))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
 @pytest.mark.parametrize("name, target, up", [
-    ("target", (0.1, 0.2, 0.3), (0, 0, 1)), ("up", (0.1, 0.2, 5), (0, 0, 1)), ("up", (0.1, 0.2, 5), (0, 0, -2)),
+    ("target", (0.1, 0.2, 0.3), (0, 0, 1)), ("up", (0.1, 0.2, 5), (0, 0, 1)), ("up", (0.1, 0.2, 5), (0, 1e-6, -2)),
     ("up", (0.8, 0.9, 0.7), (2.1, 2.1, 1.2)), ("up", (0.8, 0.9, 0.7), (0, 0, 0)),
 ])  # fmt: skip
-def test_a_direction_that_does_not_exist_is_refused(name, target, up):
-    expect_refused(name, lambda: look_at(*rows((0.1, 0.2, 0.3), target, up)))
+def test_a_direction_that_does_not_exist_is_refused(name, target, up, dtype):
+    expect_refused(name, lambda: look_at(*rows((0.1, 0.2, 0.3), target, up).to(dtype)))
 
 
 @pytest.mark.parametrize("law", STANDING_LAWS)
 def test_standing_laws(law):
-    points = torch.rand(5, 3, generator=rng(), dtype=F64) + 0.5
+    points = torch.rand(5, 2, 3, generator=rng(), dtype=F64) + 0.5
     law(world_to_camera, points, VIEWMAT)
     law(project_points, points, K)
     if law is not empty_batches_give_empty_results:  # one camera is no batch

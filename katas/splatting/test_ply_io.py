@@ -5,6 +5,8 @@ files (refused), degrees above 3, what a kill while writing leaves.
 """
 
 import struct
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ def loaded(folder, content):
 
 
 def through_a_file(folder, gaussians):
+    (folder / "scene.ply").unlink(missing_ok=True)
     save_ply(path=folder / "scene.ply", gaussians=gaussians)
     return load_ply(path=folder / "scene.ply")
 
@@ -67,10 +70,11 @@ def test_plyfile_reads_what_was_saved(tmp_path, n, k):
 
 
 @given(st.integers(0, 6), st.sampled_from([1, 4, 9, 16]), st.randoms(use_true_random=False), st.booleans(), seeds())
-def test_files_of_other_programs_are_read(tmp_path_factory, n, k, shuffle, spelled, seed):
+def test_files_of_other_programs_are_read(n, k, shuffle, spelled, seed):
     gaussians = gaussians_of(n, k, seed)
     content = of_another_program(columns_of(gaussians), shuffle, spelled=spelled)
-    got = loaded(tmp_path_factory.getbasetemp(), content)
+    with TemporaryDirectory() as folder:
+        got = loaded(Path(folder), content)
     expect_equal(got, gaussians, "properties are found by their names; what is not of the layout is passed over")
 
 

@@ -45,7 +45,7 @@ def one_by_one(definition, *batches):
 @st.composite
 def quaternions(draw, shape):
     """Whole numbers from -9 to 9, times a unit: never of length 1 but by accident, and 0 among them."""
-    count, unit = math.prod(shape), draw(st.sampled_from([1e-3, 1, 1e4]))
+    count, unit = math.prod(shape), draw(st.sampled_from([1e-5, 1, 1e4]))
     numbers = draw(st.lists(st.integers(-9, 9), min_size=4 * count, max_size=4 * count))
     return unit * torch.tensor(numbers, dtype=F64).reshape(*shape, 4)
 
@@ -87,9 +87,8 @@ def test_a_covariance_by_hand(scales, quat, expected, law):
 @example(normal(2000, 4))
 @example(rows((1, -2, 3, 4), (0, 0, 0, 0), (0, 0, 5, 0)))
 def test_rotations_agree_with_scipy(quats):
-    expect_close(
-        quats_to_rotmats(quats), one_by_one(rotation, quats), "scipy, with w moved to the end", atol=1e-12, rtol=0
-    )
+    law = "scipy, with w moved to the end, at every length"
+    expect_close(quats_to_rotmats(quats), one_by_one(rotation, quats), law, atol=1e-12, rtol=0)
 
 
 @given(st.sampled_from(SHAPES).flatmap(quaternions), seeds(), st.sampled_from([1e-4, 1, 1e3]))
@@ -119,8 +118,10 @@ def test_covariances_are_exactly_symmetric(dtype):
 
 
 def test_the_scales_decide_the_dtype():
-    got = covariances(normal(5, 3).float(), normal(5, 4))
-    assert got.dtype == torch.float32, f"float32 scales and float64 quaternions: {got.dtype}"
+    scales, quats = normal(5, 3).half(), 1e5 * normal(5, 4, seed=1)  # in float16 such a length is infinite
+    expected = one_by_one(covariance, scales, quats).half()
+    got = covariances(scales, quats)
+    expect_close(got, expected, "float16 scales and float64 quaternions: float16, rounded last", atol=2e-2, rtol=1e-2)
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
@@ -147,6 +148,6 @@ def test_gradients_are_finite_at_the_edges(quat, scales, dtype):
 
 @pytest.mark.parametrize("law", STANDING_LAWS)
 def test_standing_laws(law):
-    scales, quats = normal(5, 3).exp(), 3 * normal(5, 4, seed=1)
+    scales, quats = normal(5, 2, 3).exp(), 3 * normal(5, 2, 4, seed=1)
     law(quats_to_rotmats, quats)
     law(covariances, scales, quats)

@@ -22,13 +22,15 @@ def quats_to_rotmats(quats: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 
 
     Source: the data conventions of gsplat (docs.gsplat.studio, version 0.1.11).
     """
+    dtype = quats.dtype
+    quats = quats.to(torch.promote_types(dtype, torch.float32))  # float16 has no 1e-12, by which F.normalize divides 0
     w, x, y, z = F.normalize(quats, dim=-1).unbind(dim=-1)  # 0 stays 0: quats / quats.norm() is 0 / 0 there
     rows = (
         torch.stack((1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)), dim=-1),
         torch.stack((2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)), dim=-1),
         torch.stack((2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)), dim=-1),
     )
-    return torch.stack(rows, dim=-2)
+    return torch.stack(rows, dim=-2).to(dtype)
 
 
 def covariances(scales: Float[Tensor, "*batch 3"], quats: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:

@@ -96,6 +96,7 @@ BROKEN = {
 NAMELESS = {
     "nothing": b"", "no PLY": b"solid cube\n" + GOOD, "noise": bytes(range(256)), "plywood": b"plywood" + GOOD[3:],
     "a header without its end": changed(b"end_header\n", b""), "half a header": GOOD[:100],
+    "no rows and no end": written(element({key: col[:0] for key, col in COLUMNS.items()}))[: -len(b"end_header\n")],
     "no format": changed(b"format binary_little_endian 1.0\n", b""),
     "no number of rows": changed(b"element vertex 3", b"element vertex"),
     "rows in words": changed(b"element vertex 3", b"element vertex three"),
