@@ -36,8 +36,8 @@ def render(
     """The image of a scene in one camera.
 
     Scales are exp(log_scales), opacities sigmoid(opacity_logits). Each Gaussian is seen along the direction from the
-    camera, at -R^T t in the world, to its mean. `sh_degree` uses the first (sh_degree + 1)² coefficients of its colour.
-    None uses all. The gradient reaches all five parameters, the means by the directions as well.
+    camera, at -R^T t in the world, to its mean. `sh_degree` uses the first (sh_degree + 1)² coefficients of its colour;
+    they must be there. None uses all. The gradient reaches all five parameters, the means by the directions as well.
 
     The gradient of the `means2d` that come back is that of the drawing alone: how the image changes when a Gaussian
     moves in it, while its conic, its depth and its colour stay.

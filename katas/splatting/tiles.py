@@ -61,9 +61,9 @@ def rasterize_tiled(
 
         sqrt(2 ln(255 opacity) variance),      variance = covars2d[0, 0] for x, covars2d[1, 1] for y
 
-    Python loops go over groups of tiles only. A group makes at most `max_pairs` pairs of pixel and Gaussian, or is a
-    single tile. Autograd keeps the numbers of one group: with several of them, the backward pass computes each again
-    before it goes through it. The result does not depend on `max_pairs`. `width`, `height`, `tile_size` and `max_pairs`
-    are positive.
+    Those with a radius of 0 or an opacity below 1/255 have none. Python loops go over groups of tiles only. A group
+    makes at most `max_pairs` pairs of pixel and Gaussian, or is a single tile. With several groups, autograd keeps
+    their inputs, and the backward pass computes each group again before it goes through it. The result does not depend
+    on `max_pairs`. `width`, `height`, `tile_size` and `max_pairs` are positive.
     """
     raise NotImplementedError

@@ -36,8 +36,8 @@ def render(
     """The image of a scene in one camera.
 
     Scales are exp(log_scales), opacities sigmoid(opacity_logits). Each Gaussian is seen along the direction from the
-    camera, at -R^T t in the world, to its mean. `sh_degree` uses the first (sh_degree + 1)² coefficients of its colour.
-    None uses all. The gradient reaches all five parameters, the means by the directions as well.
+    camera, at -R^T t in the world, to its mean. `sh_degree` uses the first (sh_degree + 1)² coefficients of its colour;
+    they must be there. None uses all. The gradient reaches all five parameters, the means by the directions as well.
 
     The gradient of the `means2d` that come back is that of the drawing alone: how the image changes when a Gaussian
     moves in it, while its conic, its depth and its colour stay.
@@ -45,14 +45,17 @@ def render(
     Parameters that are not finite are refused by the name of their field, as are log_scales whose squared scale
     overflows.
     """
+    max_degree = math.isqrt(gaussians.sh.shape[1]) - 1
+    sh_degree = max_degree if sh_degree is None else sh_degree
+    if not 0 <= sh_degree <= max_degree:
+        raise ValueError(f"sh_degree must lie in [0, {max_degree}], got {sh_degree}")
     _refuse_infinite(gaussians)
     covars = covariances(gaussians.log_scales.exp(), gaussians.quats)
     projected = project_gaussians(gaussians.means, covars, viewmat, K, width, height)
     drawn = projected._replace(means2d=projected.means2d.clone())  # the Jacobian uses the means2d of before
     viewmat = viewmat.to(gaussians.means.dtype)
     directions = gaussians.means + viewmat[:3, :3].mT @ viewmat[:3, 3]
-    degree = math.isqrt(gaussians.sh.shape[1]) - 1 if sh_degree is None else sh_degree
-    colors = eval_sh(degree, gaussians.sh, directions)
+    colors = eval_sh(sh_degree, gaussians.sh, directions)
     image = rasterize_tiled(drawn, colors, gaussians.opacity_logits.sigmoid(), background, width, height)
     return Rendering(image, drawn.means2d, drawn.radii)
 

@@ -30,11 +30,11 @@ class DensityControl(NamedTuple):
 
     1. The norm of the gradient of means2d is added up for every Gaussian with a radius above 0. Its unit is half an
        image, so one threshold fits all sizes: the gradient per pixel times (width, height) / 2.
-    2. Where t > start is a multiple of `every`: `clone_and_split` with the mean norm over the views that saw a
-       Gaussian, `prune`, and all sums begin again at 0.
+    2. Where t > start is a multiple of `every`: `clone_and_split` with the mean norm over the steps that saw a Gaussian,
+       `prune` by `min_opacity` alone, and all sums begin again at 0.
     3. Where t is a multiple of `reset_every`: `reset_opacities`.
 
-    `max_scale` is in units of the scene, 1 % of its extent in the published code.
+    `max_scale` is that of `clone_and_split`, 1 % of the scene's extent in the published code.
     """
 
     max_scale: float
@@ -75,7 +75,7 @@ def fit_scene(
     gaussians, optimizer = adam_for(gaussians, learning_rates)
     max_degree, norms, order = math.isqrt(gaussians.sh.shape[1]) - 1, _no_norms(gaussians), []
     for step in range(steps):
-        order = order or torch.randperm(len(views), generator=generator).tolist()
+        order = order or torch.randperm(len(views), generator=generator, device=generator.device).tolist()
         index = order.pop(0)
         view = views[index]
         for group in optimizer.param_groups:

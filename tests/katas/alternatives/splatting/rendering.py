@@ -16,6 +16,8 @@ def render(gaussians, viewmat, K, width, height, *, background, sh_degree=None):
             raise ValueError(name)
     if sh_degree is None:
         sh_degree = {1: 0, 4: 1, 9: 2, 16: 3}[sh.shape[1]]
+    if sh_degree < 0 or (sh_degree + 1) ** 2 > sh.shape[1]:
+        raise ValueError("sh_degree")
     centre = torch.linalg.inv(viewmat.double())[:3, 3].to(means.dtype)
     colors = eval_sh(degree=sh_degree, sh=sh, directions=means - centre)
     scales = torch.exp(log_scales)

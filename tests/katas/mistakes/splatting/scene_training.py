@@ -5,11 +5,11 @@ from tests.katas.mistakes import Mistake
 MISTAKES = [
     Mistake("views_with_replacement", "test_every_view_comes_once_before_the_next_order",
             why="A view that is drawn again and again while another one never comes is learned by heart.",
-            find="order = order or torch.randperm(len(views), generator=generator).tolist()",
+            find="order = order or torch.randperm(len(views), generator=generator, device=generator.device).tolist()",
             replace="order = torch.randint(len(views), (1,), generator=generator).tolist()"),
     Mistake("views_in_order", "test_every_view_comes_once_before_the_next_order",
             why="Neighbouring views pull the scene in the same direction one after the other. Shuffle them.",
-            find="order = order or torch.randperm(len(views), generator=generator).tolist()",
+            find="order = order or torch.randperm(len(views), generator=generator, device=generator.device).tolist()",
             replace="order = order or list(range(len(views)))"),
     Mistake("the_same_order_again", "test_every_view_comes_once_before_the_next_order",
             why="Each pass has an order of its own.",
