@@ -126,6 +126,17 @@ def test_gradients_agree_with_the_definition(max_pairs):
         expect_close(*pair, f"the gradient of {name}, summed over all tiles")
 
 
+def test_float32_keeps_its_digits():
+    projected, *others = drawn(0, 2000, 2, 64, 48, size=6.0)
+    narrow = ProjectedGaussians(*(x.float() if x.is_floating_point() else x for x in projected))
+    colors, opacities, background = (x.float() for x in others)
+    got = rasterize_tiled(
+        projected=narrow, colors=colors, opacities=opacities, background=background, width=64, height=48
+    )
+    law = "as in float64, up to rounding, however many Gaussians there are"
+    expect_close(got.double(), painted(projected, *others, 64, 48), law, rtol=0, atol=2e-5)
+
+
 def test_gradients_are_finite_in_float32():
     projected, *rest = drawn(0, 1000, 3, 9, 5, size=300.0)
 

@@ -2,16 +2,19 @@
 
 A Gaussian of three pixels covers some 30 of the 65,536 pixels of a small image. So the image is cut into square tiles,
 every tile gets the list of Gaussians that may touch it, and only these are composited.
+
+The lists have different lengths. Filled up to the longest one, most pairs would be empty. So all lists lie one after
+the other in one tensor, and a running sum over it takes the place of a product within each.
 """
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .compositing import composite
 from .projection import ProjectedGaussians
 from .rasterizer import alphas_at
 

@@ -30,8 +30,8 @@ class DensityControl(NamedTuple):
 
     1. The norm of the gradient of means2d is added up for every Gaussian with a radius above 0. Its unit is half an
        image, so one threshold fits all sizes: the gradient per pixel times (width, height) / 2.
-    2. Where t > start is a multiple of `every`: `clone_and_split` with the mean norm over the steps that saw a Gaussian,
-       `prune` by `min_opacity` alone, and all sums begin again at 0.
+    2. Where t > start is a multiple of `every`: `clone_and_split` with the mean norm over the steps that saw a
+       Gaussian, `prune` by `min_opacity` alone, and all sums begin again at 0.
     3. Where t is a multiple of `reset_every`: `reset_opacities`.
 
     `max_scale` is that of `clone_and_split`, 1 % of the scene's extent in the published code.

@@ -47,17 +47,19 @@ def _real_harmonics(degree: int, directions: Float[Tensor, "N 3"]) -> Float[Tens
     xx, yy, zz = x * x, y * y, z * z
     root3, root15 = (0.5 * math.sqrt(n / math.pi) for n in (3, 15))
     root7, root21, root35, root105 = (0.25 * math.sqrt(n / math.pi) for n in (7, 21 / 2, 35 / 2, 105))
-    bands = [
-        [torch.full_like(x, 0.5 / math.sqrt(math.pi))],
-        [-root3 * y, root3 * z, -root3 * x],
-        [
+    functions = [torch.full_like(x, 0.5 / math.sqrt(math.pi))]
+    if degree >= 1:
+        functions += [-root3 * y, root3 * z, -root3 * x]
+    if degree >= 2:
+        functions += [
             root15 * x * y,
             -root15 * y * z,
             root15 / math.sqrt(12) * (2 * zz - xx - yy),
             -root15 * x * z,
             root15 / 2 * (xx - yy),
-        ],
-        [
+        ]
+    if degree >= 3:
+        functions += [
             -root35 * y * (3 * xx - yy),
             2 * root105 * x * y * z,
             -root21 * y * (4 * zz - xx - yy),
@@ -65,6 +67,5 @@ def _real_harmonics(degree: int, directions: Float[Tensor, "N 3"]) -> Float[Tens
             -root21 * x * (4 * zz - xx - yy),
             root105 * z * (xx - yy),
             -root35 * x * (xx - 3 * yy),
-        ],
-    ]
-    return torch.stack([function for band in bands[: degree + 1] for function in band], dim=1)
+        ]
+    return torch.stack(functions, dim=1)

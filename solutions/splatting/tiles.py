@@ -2,16 +2,19 @@
 
 A Gaussian of three pixels covers some 30 of the 65,536 pixels of a small image. So the image is cut into square tiles,
 every tile gets the list of Gaussians that may touch it, and only these are composited.
+
+The lists have different lengths. Filled up to the longest one, most pairs would be empty. So all lists lie one after
+the other in one tensor, and a running sum over it takes the place of a product within each.
 """
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .compositing import composite
 from .projection import ProjectedGaussians
 from .rasterizer import alphas_at
 
@@ -81,49 +84,51 @@ def rasterize_tiled(
     on `max_pairs`. `width`, `height`, `tile_size` and `max_pairs` are positive.
     """
     _refuse_sizes(width=width, height=height, tile_size=tile_size, max_pairs=max_pairs)
-    dtype, variances = projected.means2d.dtype, projected.covars2d.detach().diagonal(dim1=1, dim2=2)
-    extents = (2 * (255 * opacities.detach()).log().clamp(min=0)[:, None] * variances).sqrt()
-    extents = torch.where(projected.radii[:, None] > 0, extents.to(dtype), 0)
-    lists = tile_intersections(
-        projected.means2d.detach(), extents, projected.depths.detach(), width, height, tile_size=tile_size
-    )
-    gaussians = torch.cat((projected.means2d, projected.conics, opacities[:, None].to(dtype), colors.to(dtype)), dim=1)
-    counts = lists.offsets.diff()
-    fullest_first = counts.argsort(descending=True, stable=True)
-    tiles_in_row, parts = -(-width // tile_size), []
-    sizes, longest = _groups(counts[fullest_first].tolist(), max_pairs // tile_size**2)
-    for tiles, count in zip(fullest_first.split(sizes), longest, strict=True):
-        given = gaussians, lists, tiles, count, tiles_in_row, tile_size, background.to(dtype)
-        again = len(sizes) > 1  # in the backward pass, instead of keeping what all groups computed
+    like, extents = projected.means2d, _extents(projected, opacities)
+    lists = tile_intersections(like.detach(), extents, projected.depths.detach(), width, height, tile_size=tile_size)
+    gaussians = torch.cat((like, projected.conics, opacities[:, None].to(like.dtype), colors.to(like.dtype)), dim=1)
+    tiles_in_row, offsets, parts = -(-width // tile_size), lists.offsets.tolist(), []
+    tiles = torch.arange(len(offsets) - 1, device=like.device)
+    corners = tile_size * torch.stack((tiles % tiles_in_row, tiles // tiles_in_row), dim=1)
+    groups = _groups(offsets, max_pairs // tile_size**2)
+    for first, last in groups:
+        ids, some = lists.gaussian_ids[offsets[first] : offsets[last]], slice(first, last)
+        given = gaussians, ids, lists.offsets.diff()[some], corners[some], tile_size, background.to(like.dtype)
+        again = len(groups) > 1  # in the backward pass, instead of keeping what all groups computed
         parts.append(checkpoint(_render, *given, use_reentrant=False) if again else _render(*given))
-    image = torch.cat(parts)[fullest_first.argsort()]
-    image = image.reshape(-1, tiles_in_row, tile_size, tile_size, image.shape[-1]).transpose(1, 2)
+    image = torch.cat(parts).reshape(-1, tiles_in_row, tile_size, tile_size, len(background)).transpose(1, 2)
     return image.flatten(2, 3).flatten(0, 1)[:height, :width]
 
 
-def _groups(counts: list[int], max_listed: int) -> tuple[list[int], list[int]]:
-    """How many tiles go together, and the longest list of each group. Counts fall, so filling up wastes little."""
-    sizes, longest, start = [], [], 0
-    while start < len(counts):
-        longest.append(counts[start])
-        sizes.append(min(max(max_listed // max(counts[start], 1), 1), len(counts) - start))
-        start += sizes[-1]
-    return sizes, longest
+def _extents(projected: ProjectedGaussians, opacities: Float[Tensor, "N"]) -> Float[Tensor, "N 2"]:
+    variances = projected.covars2d.detach().diagonal(dim1=1, dim2=2)
+    squares = 2 * (255 * opacities.detach()).log().clamp(min=0)[:, None] * variances
+    return torch.where(projected.radii[:, None] > 0, squares.sqrt(), 0).to(variances.dtype)
 
 
-def _render(gaussians, lists, tiles, count, tiles_in_row, tile_size, background) -> Float[Tensor, "tiles pixels C"]:
-    """The pixels of some tiles, row by row within each. No list is longer than `count`."""
-    place = torch.arange(count, device=tiles.device)
-    there = place < lists.offsets.diff()[tiles, None]  # shorter lists are filled up with a Gaussian of opacity 0
-    ids = lists.gaussian_ids[(lists.offsets[tiles, None] + place) * there]
-    means2d, conics, opacities, colors = gaussians[ids].split((2, 3, 1, gaussians.shape[1] - 6), dim=-1)
-    centres = torch.arange(tile_size, dtype=gaussians.dtype, device=tiles.device) + 0.5
-    corners = tile_size * torch.stack((tiles % tiles_in_row, tiles // tiles_in_row), dim=1)[:, None]
-    alphas = alphas_at(
-        means2d, conics, opacities[..., 0] * there, corners + torch.cartesian_prod(centres, centres).flip(1)
-    )
-    _, weights, transmittance = composite(alphas, colors[:, None, :, :0], background[:0])
-    return weights @ colors + transmittance[..., None] * background  # one product of matrices per tile
+def _groups(offsets: list[int], max_listed: int) -> list[tuple[int, int]]:
+    """Tiles first to last - 1 go together: as many as have at most `max_listed` entries in all, and at least one."""
+    groups, first = [], 0
+    for tile in range(1, len(offsets)):
+        if tile == len(offsets) - 1 or offsets[tile + 1] - offsets[first] > max_listed:
+            groups.append((first, tile))
+            first = tile
+    return groups
+
+
+def _render(gaussians, ids, counts, corners, tile_size, background) -> Float[Tensor, "tiles pixels C"]:
+    """The pixels of some tiles, row by row within each. `ids` are the lists of these tiles, one after the other."""
+    tile = torch.arange(len(counts), device=ids.device).repeat_interleave(counts, output_size=len(ids))
+    means2d, conics, opacities, colors = gaussians[ids, None].split((2, 3, 1, len(background)), dim=-1)
+    centres = torch.arange(tile_size, dtype=gaussians.dtype, device=ids.device) + 0.5
+    points = corners[tile, None] + torch.cartesian_prod(centres, centres).flip(1)
+    alphas = alphas_at(means2d, conics, opacities[..., 0], points)[..., 0].clamp(max=0.99)
+    # ln T: one running sum over all lists, minus what it was where the list began. float64, because the sum gets long.
+    logs = F.pad(torch.log1p(-alphas).double().cumsum(dim=0), (0, 0, 1, 0))
+    start, end = counts.cumsum(0) - counts, counts.cumsum(0)
+    weights = alphas * (logs[:-1] - logs[start][tile]).exp().to(alphas.dtype)
+    seen = weights.new_zeros(len(counts), tile_size**2, len(background)).index_add(0, tile, weights[..., None] * colors)
+    return seen + (logs[end] - logs[start]).exp().to(alphas.dtype)[..., None] * background
 
 
 def _refuse_sizes(**sizes: int) -> None:
