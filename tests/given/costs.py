@@ -11,6 +11,7 @@ from katas.lab import trees
 sys.meta_path.insert(0, trees.KataFinder(["solutions"], check_annotations=False))
 
 from katas.rl.given import dqn_recipe, recipes, sac_recipe  # noqa: E402
+from katas.splatting.given import recipes as splatting_recipes  # noqa: E402
 
 
 def rl() -> dict[str, float]:
@@ -28,5 +29,11 @@ def rl() -> dict[str, float]:
     return {name: work.seconds for name, work in found.items()}
 
 
+def splatting() -> dict[str, float]:
+    """Of each full check of splatting."""
+    work = splatting_recipes.work_of_photograph("cpu").times(3), splatting_recipes.work_of_scene("cpu").times(6)
+    return dict(zip(("photograph", "scene"), (part.seconds for part in work), strict=True))
+
+
 if __name__ == "__main__":
-    print(json.dumps(rl()))
+    print(json.dumps(rl() | splatting()))

@@ -70,6 +70,11 @@ RL = dict(
     MORE_SEEDS=(0,), WALK_STEPS=50, LOTTERY_STEPS=4, work=_no_work, work_of_reinforce=_no_work,
     pendulum_return=_with(episodes=50),
 )  # fmt: skip
+SPLATTING = dict(
+    SEEDS=(0,), PHOTO_STEPS=2, PHOTO_GAUSSIANS=50, PHOTO_SIZE=(24, 16), SMALL_PHOTO=(24, 16), FEW=20, SHORT_STEPS=3,
+    RESET_STEPS=8, GAPS=(0.02, 0.1, 0.5, 2.0), COUNTS=(5, 10), SIDE=16, SCENE_SIZE=16, SCENE_STEPS=3, SCENE_POINTS=30,
+    SCENE_VIEWS=4, HELD_OUT_VIEWS=4, COLMAP_STEPS=3, work_of_photograph=_no_work, work_of_scene=_no_work,
+)  # fmt: skip
 
 
 def pytest_configure():
@@ -81,7 +86,7 @@ def pytest_configure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems():
-    for topic, changes in (("diffusion", DIFFUSION), ("detection", DETECTION), ("rl", RL)):
+    for topic, changes in (("diffusion", DIFFUSION), ("detection", DETECTION), ("rl", RL), ("splatting", SPLATTING)):
         for part in ("given.recipes", "given.sac_recipe", "given.dqn_recipe", "test_full_training", "test_dynamics"):
             module = sys.modules.get(f"katas.{topic}.{part}")
             if module is not None:
