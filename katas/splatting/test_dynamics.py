@@ -67,8 +67,8 @@ def test_degrees_of_harmonics(device, run_dir, metrics, progress):
     """Mean colours alone, degree 2 after a third of the steps each, and degree 2 from the first step.
 
     Two of the spheres shine, and shades have soft edges: a colour that depends on the view is worth something on views
-    that nobody trained on as well. The warm-up protects shapes that are still wrong. Here points lie on surfaces from the
-    beginning, so it protects nothing, and costs the steps that it takes.
+    that nobody trained on as well. The warm-up protects shapes that are still wrong. Here points lie on surfaces from
+    the beginning, so it protects nothing, and costs the steps that it takes.
     """
     (train, held_out), behind = recipes.scene_views(device, SIDE), recipes.background(device)
     kinds = {"degree 0": (0, 1), "degree 2, warm-up": (2, 130), "degree 2 at once": (2, 1)}

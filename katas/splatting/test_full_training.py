@@ -19,6 +19,7 @@ pytestmark = pytest.mark.gpu
 
 SEEDS = (0, 1, 2)
 COLMAP_STEPS, COLMAP_HEIGHT = 3000, 200
+FRAMES = 36  # of the turntable
 
 
 def test_photograph(device, run_dir, metrics, progress, budget):
@@ -53,7 +54,7 @@ def test_scene_from_thirty_views(device, run_dir, metrics, progress, budget):
                 if density is not None:
                     pictures.comparison(run_dir / "held_out.png", fitted, held_out[:4], behind)
                     pictures.ellipses(run_dir / "ellipses.png", fitted, held_out[0], behind)
-                    pictures.turntable(run_dir / "turntable.gif", fitted, behind)
+                    pictures.turntable(run_dir / "turntable.gif", fitted, behind, frames=FRAMES)
                     save_ply(run_dir / "scene.ply", type(fitted)(*(field.cpu() for field in fitted)))
     more, same = (mean(values) for values in found.values())
     assert more >= 28, f"mean PSNR of views that were not trained on: {found}"

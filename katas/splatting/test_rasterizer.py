@@ -75,14 +75,16 @@ def image_of(projected, colors, opacities, background, width, height):
     ("two steps in x: 4 a / 2", (0, 1), 1),
 ])  # fmt: skip
 def test_alpha_at_a_point_by_hand(law, point, exponent):
-    got = alphas_at(means2d=rows((2, 1)), conics=rows((0.5, 0.25, 2)), opacities=rows(0.8), points=rows(point))
-    expect_close(got, [[0.8 * math.exp(-exponent)]], law)
+    for corner, dtype, where in ((0, F64, ""), (4096, torch.float32, ", in float32 far from the corner as well")):
+        mean, at, conic = (x.to(dtype) for x in (corner + rows((2, 1)), corner + rows(point), rows((0.5, 0.25, 2))))
+        got = alphas_at(means2d=mean, conics=conic, opacities=rows(0.8), points=at)
+        expect_close(got, [[0.8 * math.exp(-exponent)]], law + where, dtype=dtype)
 
 
 def test_an_alpha_below_a_255th_is_0():
-    opacities = rows(0.9 / 255, 0.99 / 255, 1.01 / 255, 0.5)
+    opacities = rows(0.9 / 255, 0.99 / 255, 1.01 / 255, 1)
     got = alphas_at(torch.zeros(4, 2, dtype=F64), rows((2, 0, 2)).repeat(4, 1), opacities, rows((0, 0), (0, 2.1)))
-    at_mean, beside = [0, 0, 1.01 / 255, 0.5], [0, 0, 0, 0.5 * math.exp(-(2.1**2))]  # the last one is 1.55 / 255
+    at_mean, beside = [0, 0, 1.01 / 255, 1], [0, 0, 0, math.exp(-(2.1**2))]  # the last one is 3.1 / 255
     expect_close(got, [at_mean, beside], "skipped below 1/255, unchanged above")
 
 
@@ -127,8 +129,7 @@ def test_nothing_to_draw_is_background(width, height, radii):
 @example(1, 9, 3, (700, 1), 200)
 def test_images_agree_with_the_definition(seed, count, channels, image, size):
     given_ = *drawn(seed, count, channels, *image, size), *image
-    law = "for every pixel, its Gaussians front to back, then the background"
-    expect_close(rasterize(*given_), image_of(*given_), law)
+    expect_close(rasterize(*given_), image_of(*given_), "its Gaussians front to back, then the background")
 
 
 @pytest.mark.parametrize("batches", [[(), (), (), ()], [(3,), (3,), (3,), (3,)], [(2, 3), (3,), (2, 1), ()],
@@ -136,6 +137,7 @@ def test_images_agree_with_the_definition(seed, count, channels, image, size):
 def test_alphas_of_batches(batches):
     shapes, batch = [(4, 2), (4, 3), (4,), (5, 2)], torch.broadcast_shapes(*batches)
     fields = [0.6 * normal(*own, *shape, seed=n) for n, (own, shape) in enumerate(zip(batches, shapes, strict=True))]
+    fields[1:3] = fields[1].tanh() / 2 + rows(1, 0, 1), fields[2].sigmoid()  # conics of Gaussians
     rows_ = [x.expand(*batch, *shape).reshape(-1, *shape).tolist() for x, shape in zip(fields, shapes, strict=True)]
     expected = [[[alpha_of(m, c, o, point) for m, c, o in zip(*gaussians, strict=True)] for point in points]
                 for *gaussians, points in zip(*rows_, strict=True)]  # fmt: skip
@@ -149,8 +151,7 @@ def test_a_mirrored_scene_gives_a_mirrored_image(axis):
     means2d, conics = projected.means2d.clone(), projected.conics * rows(1, -1, 1)
     means2d[:, axis] = (width, height)[axis] - means2d[:, axis]
     got = rasterize(projected._replace(means2d=means2d, conics=conics), *rest, width, height)
-    expected = image_of(projected, *rest, width, height).flip(1 - axis)
-    expect_close(got, expected, "pixel centres lie symmetrically: mirrored Gaussians give the mirrored image")
+    expect_close(got, image_of(projected, *rest, width, height).flip(1 - axis), "pixel centres lie symmetrically")
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
@@ -168,10 +169,9 @@ def test_gradients_are_those_of_the_formula():
 
 
 def test_what_is_skipped_has_no_gradient():
-    opacities = rows(0.003, 0.9).requires_grad_()
-    got = alphas_at(rows((0, 0), (0, 0)), rows((2, 0, 2), (2, 0, 2)), opacities, rows((0, 0), (2.5, 0)))
-    (gradient,) = torch.autograd.grad(got.sum(), opacities)
-    expect_close(gradient, [0, 1], "0.003 and 0.9 · exp(-2.5²) are below 1/255")
+    opacities, conics = rows(0.003, 0.9, 0).requires_grad_(), rows((2, 0, 2)).expand(3, 3)
+    got = alphas_at(torch.zeros(3, 2, dtype=F64), conics, opacities, rows((0, 0), (2.5, 0)))
+    expect_close(torch.autograd.grad(got.sum(), [opacities]), [[0, 1, 0]], "0.003, 0 and 0.9 · exp(-2.5²) are faint")
 
 
 def test_gradients_of_a_thousand_gaussians_are_finite():
@@ -180,7 +180,9 @@ def test_gradients_of_a_thousand_gaussians_are_finite():
     def image(means2d, conics, *rest):
         return rasterize(projected._replace(means2d=means2d, conics=conics), *rest, 3, 2)
 
-    gradients_are_finite(image, projected.means2d.float(), projected.conics.float(), *(x.float() for x in rest))
+    means2d, conics = projected.means2d.float(), projected.conics.float()
+    gradients_are_finite(image, means2d, conics, *(x.float() for x in rest))
+    assert image(means2d, conics, *rest).dtype == torch.float32, "the dtype is that of means2d"
 
 
 # --- refusals and standing laws ---------------------------------------------------------------------------------------

@@ -36,15 +36,16 @@ def gaussians_at(*means, log_scale=-1.0, logit=0.0, sh=((0, 0, 0),)):
 # --- worked examples --------------------------------------------------------------------------------------------------
 
 
-def test_one_gaussian_by_hand():
-    # two in front of the camera. Standard deviations of 0.5 are 2 pixels in x and 1.5 in y. Opacity 1 / (1 + 3) = 0.25
-    one = gaussians_at((0, 0, 2), log_scale=math.log(0.5), logit=-math.log(3), sh=[(1, 2, -3)])
+@pytest.mark.parametrize("depth", [2, 0.02])
+def test_one_gaussian_by_hand(depth):
+    # a quarter of its depth large, so 2 pixels in x and 1.5 in y. Opacity 1 / (1 + 3) = 0.25
+    one = gaussians_at((0, 0, depth), log_scale=math.log(depth / 4), logit=-math.log(3), sh=[(1, 2, -3)])
     got = render(gaussians=one, viewmat=AT_ORIGIN, K=K, width=11, height=7, background=BACKGROUND)
     color = rows(0.5 + C0, 0.5 + 2 * C0, 0)
-    for row, column, law in ((2, 4, "half a pixel before the mean"), (3, 7, "right and below")):
+    for row, column, where in ((2, 4, "half a pixel before the mean"), (3, 7, "right and below")):
         dx, dy = column + 0.5 - 5, row + 0.5 - 3
         alpha = 0.25 * math.exp(-(dx**2 / (4 + 0.3) + dy**2 / (2.25 + 0.3)) / 2)
-        expect_close(got.image[row, column], alpha * color + (1 - alpha) * BACKGROUND, law)
+        expect_close(got.image[row, column], alpha * color + (1 - alpha) * BACKGROUND, f"at depth {depth}, {where}")
     expect_close(got.means2d, [(5, 3)], "the mean in the image, in pixels")
     expect_equal(got.radii, [7], "3 · sqrt(4.3) = 6.2, rounded up")
 
@@ -68,6 +69,8 @@ def test_nothing_in_view_is_background(means):
     got = render(scene, AT_ORIGIN, K, 11, 7, background=BACKGROUND)
     expect_close(got.image, BACKGROUND.expand(7, 11, 3), "behind the camera and beside the image nothing is drawn")
     expect_equal(got.radii, torch.zeros(len(means)).long(), "and has no radius")
+    if means:  # a training step on this view must not fail: the gradients are 0
+        gradients_are_finite(lambda *g: render(Gaussians(*g), AT_ORIGIN, K, 11, 7, background=BACKGROUND).image, *scene)
 
 
 # --- agreement with the definition ------------------------------------------------------------------------------------
@@ -105,10 +108,11 @@ def test_gradients_of_all_parameters_are_right():
     log_scales, logits, sh = 0.3 * normal(3, 3) + rows(0.3, 0, 0.2), rows(1, -0.5, 0.3), 0.3 * normal(3, 4, 3, seed=5)
     rolled = posed(((0.6, 0.8, 0), (-0.8, 0.6, 0), (0, 0, 1)), rows(0.1, 0.2, 0.3))
 
-    def image(*fields):
-        return render(Gaussians(*fields), rolled, K, 4, 3, background=BACKGROUND).image
+    def image(means, log_scales, quats, logits, sh, viewmat, background):
+        gaussians = Gaussians(means, log_scales, quats, logits, sh)
+        return render(gaussians, viewmat, K, 4, 3, background=background).image
 
-    gradients_are_right(image, means, log_scales, quats, logits, sh)
+    gradients_are_right(image, means, log_scales, quats, logits, sh, rolled, BACKGROUND)
 
 
 def test_gradients_agree_with_the_definition():
@@ -137,10 +141,12 @@ def test_gradients_stay_finite():
 
 @pytest.mark.parametrize("name, value", [
     *((name, value) for name in Gaussians._fields for value in (math.nan, math.inf, -math.inf)), ("log_scales", 400),
+    ("log_scales", 45),  # in float32: exp(90) is 1e39
 ])  # fmt: skip
 def test_what_is_not_finite_is_refused_by_name(name, value):
     gaussians, viewmat = random_scene(0, 6)
-    getattr(gaussians, name)[4] = value
+    getattr(gaussians, name)[4].view(-1)[-1:] = value
+    gaussians = Gaussians(*(field.float() for field in gaussians)) if value == 45 else gaussians
     expect_refused(name, lambda: render(gaussians, viewmat, K, 11, 7, background=BACKGROUND))
 
 

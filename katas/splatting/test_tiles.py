@@ -78,9 +78,9 @@ def test_the_tiles_of_one_gaussian_by_hand(law, mean, extent, tiles):
 
 
 def test_a_tile_has_the_nearest_first():
-    means2d, depths = rows((4, 4), (12, 4), (4, 4), (4, 4), (8, 4)), rows(3, 1, 2, 3, 1)
-    got = tile_intersections(means2d, rows((1, 1)).expand(5, 2), depths, 16, 8)
-    expect_equal(got.gaussian_ids, [4, 2, 0, 3, 1, 4], "by tile, then by depth, then by index: 8 is the size of a tile")
+    means2d, depths = rows((4, 4), (12, 4), (4, 4), (4, 4), (8, 4)).float(), rows(3, 1 + 2**-23, 2, 3, 1).float()
+    got = tile_intersections(means2d, rows((1, 1)).float().expand(5, 2), depths, 16, 8)
+    expect_equal(got.gaussian_ids, [4, 2, 0, 3, 4, 1], "by tile, then by depth, then by index: 8 is the size of a tile")
     expect_equal(got.offsets, [0, 4, 6], "the first list has four entries, the second two")
 
 
@@ -95,9 +95,8 @@ def test_a_tile_has_the_nearest_first():
 def test_lists_agree_with_the_definition(seed, count, image, tile_size, size):
     fields = scattered(seed, count, *image)
     extents = size * (uniform(count, 2, seed=seed + 9) - 0.1).clamp(min=0)
-    given_ = fields["means2d"].round(decimals=1), extents.round(), fields["depths"], *image
-    got = by_tile(tile_intersections(*given_, tile_size=tile_size))
-    expected = lists_of(*given_, tile_size)
+    given_ = fields["means2d"].round(decimals=1), extents.round(), fields["depths"] - 3, *image
+    got, expected = by_tile(tile_intersections(*given_, tile_size=tile_size)), lists_of(*given_, tile_size)
     assert got == expected, f"the lists of all tiles, row by row: expected {expected}, got {got}"
 
 
@@ -120,8 +119,8 @@ def test_gradients_agree_with_the_definition(max_pairs):
     leaves = [x.clone().requires_grad_() for x in (projected.means2d, projected.conics, colors, opacities, background)]
     drawn_ = projected._replace(means2d=leaves[0], conics=leaves[1]), *leaves[2:], 21, 13
     weights = normal(13, 21, 2, seed=9)
-    expected = torch.autograd.grad((painted(*drawn_) * weights).sum(), leaves)
-    got = torch.autograd.grad((rasterize_tiled(*drawn_, max_pairs=max_pairs) * weights).sum(), leaves)
+    images = painted(*drawn_), rasterize_tiled(*drawn_, max_pairs=max_pairs)
+    expected, got = (torch.autograd.grad((x * weights).sum(), leaves, allow_unused=True) for x in images)
     for name, *pair in zip(["means2d", "conics", "colors", "opacities", "background"], got, expected, strict=True):
         expect_close(*pair, f"the gradient of {name}, summed over all tiles")
 
@@ -129,12 +128,10 @@ def test_gradients_agree_with_the_definition(max_pairs):
 def test_float32_keeps_its_digits():
     projected, *others = drawn(0, 2000, 2, 64, 48, size=6.0)
     narrow = ProjectedGaussians(*(x.float() if x.is_floating_point() else x for x in projected))
-    colors, opacities, background = (x.float() for x in others)
-    got = rasterize_tiled(
-        projected=narrow, colors=colors, opacities=opacities, background=background, width=64, height=48
-    )
-    law = "as in float64, up to rounding, however many Gaussians there are"
-    expect_close(got.double(), painted(projected, *others, 64, 48), law, rtol=0, atol=2e-5)
+    expected = painted(projected, *others, 64, 48).float()
+    for dtype, law in ((torch.float32, "as in float64, however many there are"), (F64, "the dtype is that of means2d")):
+        given_ = {name: x.to(dtype) for name, x in zip(("colors", "opacities", "background"), others, strict=True)}
+        expect_close(rasterize_tiled(projected=narrow, **given_, width=64, height=48), expected, law, rtol=0, atol=2e-5)
 
 
 def test_gradients_are_finite_in_float32():
@@ -176,6 +173,11 @@ def test_max_pairs_bounds_the_memory():
     with Watched() as watched:
         image.sum().backward()
     assert watched.largest <= 8 * 40_000, f"in the backward pass as well: {watched.largest:,}"
+    one, two = Watched(), Watched()
+    for watched, width in ((one, 8), (two, 16)):
+        with watched:  # a tile has more than 20,000 pairs
+            rasterize_tiled(*drawn(0, 500, 3, 64, 64, size=3000.0), width, 8, max_pairs=40_000)
+    assert two.largest < 1.5 * one.largest, f"two tiles have more pairs: {two.largest:,} numbers, not {one.largest:,}"
 
 
 # --- refusals and standing laws ---------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ RL = dict(
 SPLATTING = dict(
     SEEDS=(0,), PHOTO_STEPS=2, PHOTO_GAUSSIANS=50, PHOTO_SIZE=(24, 16), SMALL_PHOTO=(24, 16), FEW=20, SHORT_STEPS=3,
     RESET_STEPS=8, GAPS=(0.02, 0.1, 0.5, 2.0), COUNTS=(5, 10), SIDE=16, SCENE_SIZE=16, SCENE_STEPS=3, SCENE_POINTS=30,
-    SCENE_VIEWS=4, HELD_OUT_VIEWS=4, COLMAP_STEPS=3, work_of_photograph=_no_work, work_of_scene=_no_work,
+    SCENE_VIEWS=4, HELD_OUT_VIEWS=4, COLMAP_STEPS=3, FRAMES=2, work_of_photograph=_no_work, work_of_scene=_no_work,
 )  # fmt: skip
 
 

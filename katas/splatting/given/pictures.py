@@ -84,6 +84,6 @@ def turntable(path: Path, gaussians: Gaussians, behind: Tensor, *, frames: int =
 
 
 def _show(axis, image: Tensor, title: str) -> None:
-    axis.imshow(image.detach().cpu(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.imshow(image.detach().cpu().numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axis.set_title(title, fontsize=7, pad=3)
     axis.axis("off")

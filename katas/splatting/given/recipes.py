@@ -27,9 +27,9 @@ PHOTO_GAUSSIANS, PHOTO_STEPS = 2000, 1200
 PHOTO_RATES = {"means": 1e-2, "log_scales": 2e-2, "quats": 2e-2, "opacity_logits": 5e-2, "sh": 2e-2}
 
 
-def photograph(device, size: tuple[int, int] = PHOTO_SIZE) -> View:
+def photograph(device, size: tuple[int, int] | None = None) -> View:
     """The photograph in a small size, seen by a camera at the origin that looks along z."""
-    width, height = size
+    width, height = size or PHOTO_SIZE
     image = torch.tensor(load_sample_image(PHOTO)).permute(2, 0, 1)[None] / 255
     image = F.interpolate(image, size=(height, width), mode="area")[0].permute(1, 2, 0)
     K = torch.tensor([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]])
@@ -53,15 +53,15 @@ def gaussians_before(view: View, count: int, seed: int, *, gap: float = 0.5) -> 
     return start._replace(log_scales=torch.full_like(means, math.log(size)), quats=quats)
 
 
-def fitted_photograph(view: View, seed: int, callback=None, **options) -> Gaussians:
-    """`count`, `gap` and `steps` may differ from those of the check."""
-    steps, count, gap = (
-        options.get("steps", PHOTO_STEPS),
-        options.get("count", PHOTO_GAUSSIANS),
-        options.get("gap", 0.5),
-    )
-    start, black = gaussians_before(view, count, seed, gap=gap), torch.zeros(3, device=view.image.device)
-    return fit_image(start, view, steps=steps, learning_rates=PHOTO_RATES, background=black, callback=callback)
+def fitted_photograph(
+    view: View, seed: int, callback=None, *, steps: int | None = None, count: int | None = None, gap: float = 0.5
+) -> Gaussians:
+    """`steps` and `count` are those of the check unless given."""
+    start = gaussians_before(view, PHOTO_GAUSSIANS if count is None else count, seed, gap=gap)
+    return fit_image(
+        start, view, steps=PHOTO_STEPS if steps is None else steps, learning_rates=PHOTO_RATES,
+        background=torch.zeros(3, device=view.image.device), callback=callback,
+    )  # fmt: skip
 
 
 # --- a scene ----------------------------------------------------------------------------------------------------------
@@ -75,9 +75,9 @@ DENSITY = DensityControl(
 
 
 @cache
-def scene_views(device, side: int = SCENE_SIZE) -> tuple[list[View], list[View]]:
+def scene_views(device, side: int | None = None) -> tuple[list[View], list[View]]:
     """Views of the ray-traced scene to train on, and others from between them."""
-    size = {"width": side, "height": side, "device": device}
+    size = {"width": side or SCENE_SIZE, "height": side or SCENE_SIZE, "device": device}
     held_out = ray_tracer.traced_views(HELD_OUT_VIEWS, phase=ray_tracer.HELD_OUT, **size)
     return ray_tracer.traced_views(SCENE_VIEWS, **size), held_out
 
