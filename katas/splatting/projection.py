@@ -34,7 +34,7 @@ def project_gaussians(
     eps2d: float = 0.3,
     near_plane: float = 0.01,
 ) -> ProjectedGaussians:
-    """Every Gaussian as one camera sees it. All options are positive.
+    """Gaussians as one camera sees them. Sizes and options are positive.
 
         covars2d = J W covars W^T J^T + eps2d * I,        W = the rotation of the viewmat
 

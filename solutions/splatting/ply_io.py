@@ -66,15 +66,17 @@ def load_ply(path: Path | str) -> Gaussians:
     """Reads Gaussians: float32, on the CPU, no gradients, each tensor contiguous and with memory of its own.
 
     float32 comes back to the bit. Other programs may write other orders, no normals, more properties or elements of any
-    type, and comments (`comment`, `obj_info`).
+    type, and comments (`comment`, `obj_info`). Types:
+
+        char  uchar  short  ushort  int    uint    float    double
+        int8  uint8  int16  uint16  int32  uint32  float32  float64
 
     A missing file is a FileNotFoundError. A ValueError names the file, and
 
     - a format other than binary_little_endian
     - a property of the layout that is missing, repeated, or not float32
     - `f_rest`, if their number is not 3 ((degree + 1)² - 1)
-    - a list property in or before the element `vertex`
-    - `vertex`, if there is none
+    - a list property in or before the element `vertex`, or that there is no `vertex`
 
     It also refuses no PLY, unknown header lines, a header without its end, and too few bytes.
     """
