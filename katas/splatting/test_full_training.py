@@ -24,7 +24,7 @@ FRAMES = 36  # of the turntable
 
 def test_photograph(device, run_dir, metrics, progress, budget):
     view, black, found = recipes.photograph(device), torch.zeros(3, device=device), []
-    bar, strip = progress(recipes.PHOTO_STEPS * len(SEEDS), "photograph"), {"the photograph": view.image}
+    bar, strip = progress(recipes.PHOTO_STEPS * len(SEEDS), "photograph"), {}
     with budget(work=recipes.work_of_photograph(device).times(len(SEEDS))):
         for seed in SEEDS:
             fitted = recipes.fitted_photograph(view, seed, lambda report: bar.update(1))
@@ -35,7 +35,8 @@ def test_photograph(device, run_dir, metrics, progress, budget):
     for steps in (0, 10, 30, 100, 300):
         fitted = recipes.fitted_photograph(view, SEEDS[-1], steps=min(steps, recipes.PHOTO_STEPS))
         strip[f"after {steps} steps"] = recipes.shown(fitted, view, black)
-    pictures.strip(run_dir / "steps.png", strip)
+    pictures.strip(run_dir / "steps.png", strip | {"the photograph": view.image})
+    # Right code, seeds 0 to 2, CPU: 35.0, 35.2, 34.9
     assert mean(found) >= 34, f"PSNR of {recipes.PHOTO_GAUSSIANS} Gaussians by seed: {found} dB"
 
 

@@ -165,6 +165,13 @@ def steps(path) -> None:
     pictures.strip(path, images | {"the photograph": view.image}, columns=3)
 
 
+def ellipses(path) -> None:
+    """A photograph of 700 Gaussians, and the Gaussians."""
+    view = recipes.photograph("cpu", (120, 80))
+    fitted = recipes.fitted_photograph(view, 0, steps=300, count=700)
+    pictures.ellipses(path, fitted, view, torch.zeros(3))
+
+
 def density(path) -> None:
     """400 steps from 300 points, with density control and without."""
     (train, held_out), behind = recipes.scene_views("cpu", 64), recipes.background("cpu")
@@ -242,5 +249,5 @@ def measures(path) -> None:
 FIGURES = {
     "shapes.png": shapes, "camera.png": camera, "perspective.png": perspective, "harmonics.png": harmonics,
     "order.png": order, "measures.png": measures, "gaps.png": gaps, "pixels.png": pixels, "lists.png": lists,
-    "steps.png": steps, "density.png": density, "scene.png": scene,
+    "steps.png": steps, "ellipses.png": ellipses, "density.png": density, "scene.png": scene,
 }  # fmt: skip
