@@ -27,8 +27,8 @@ def adam_for(gaussians: Gaussians, learning_rates: dict[str, float]) -> tuple[Ga
     Every field moves in units of its own (a mean in those of the scene, a logit in logits), so each has a learning
     rate of its own. `learning_rates` has the five names of the fields. A group is called by it: group["name"].
 
-    Adam divides by sqrt(v) + eps. The loss is a mean over all pixels, so gradients fall with the size of the image. Where
-    they are below the default eps of 1e-8, steps would fall as well. Here eps = 1e-15, as in the published code.
+    Adam divides by sqrt(v) + eps. The loss is a mean over all pixels, so gradients fall with the size of the image.
+    Where they are below the default eps of 1e-8, steps would fall as well. Here eps = 1e-15, as in the published code.
     """
     if set(learning_rates) != set(gaussians._fields):
         raise ValueError(f"learning_rates must have the names {gaussians._fields}, got {tuple(learning_rates)}")
