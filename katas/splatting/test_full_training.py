@@ -58,6 +58,7 @@ def test_scene_from_thirty_views(device, run_dir, metrics, progress, budget):
                     pictures.turntable(run_dir / "turntable.gif", fitted, behind, frames=FRAMES)
                     save_ply(run_dir / "scene.ply", type(fitted)(*(field.cpu() for field in fitted)))
     more, same = (mean(values) for values in found.values())
+    # Right code, seeds 0 to 2, CPU: 33.3, 33.3, 33.2 with density control, 27.6, 27.0, 27.6 without
     assert more >= 28, f"mean PSNR of views that were not trained on: {found}"
     assert more >= same + 1, f"new Gaussians where gradients are large are worth 1 dB at equal steps: {found}"
 
