@@ -198,10 +198,9 @@ def test_without_density_nothing_is_added_or_reset():
     assert {report.count for report in reports} == {6}, f"6 Gaussians stay 6: {reports}"
     idle = DensityControl(max_scale=1, start=0, every=1, until=99, grad_threshold=INF, min_opacity=0, reset_every=99)
     expect_close(fitted(scene(), 6, density=idle)[0], got, "control that finds nothing to do changes nothing")
-
-
-def test_defaults_are_those_of_the_published_code():
-    assert DensityControl(0.5) == (0.5, 500, 15_000, 100, 3000, 2e-4, 0.005)
+    assert DensityControl(0.5) == (0.5, 500, 15_000, 100, 3000, 2e-4, 0.005), (
+        "the defaults are those of the paper's code"
+    )
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------------
