@@ -213,7 +213,7 @@ def test_views_from_new_sides_get_better():
     )
     cameras = [(random_scene(n, 1)[1], matrix(20, 20, 10, 8)) for n in range(9)]
     shown = [View(painted_scene(truth, *camera, 20, 16, BACKGROUND)[0].detach(), *camera) for camera in cameras]
-    got, _ = fitted(start, 200, views=shown[1:], learning_rates=dict.fromkeys(RATES, 0.03), sh_every=40)
+    got, _ = fitted(start, 120, views=shown[1:], learning_rates=dict.fromkeys(RATES, 0.05), sh_every=30)
     before, after = (
         (painted_scene(g, *cameras[0], 20, 16, BACKGROUND)[0] - shown[0].image).abs().mean() for g in (start, got)
     )

@@ -85,4 +85,10 @@ MISTAKES = [
             replace="gaussians.log_scales"),
 ]  # fmt: skip
 
-EQUIVALENT = {}
+SUM = "(2 * gaussians.log_scales).exp() + gaussians.log_scales"
+EQUIVALENT = {
+    f"_refuse_infinite: {SUM} → (2 * gaussians.log_scales).exp() - gaussians.log_scales": "as finite as the sum",
+    "_refuse_infinite: (2 * gaussians.log_scales).exp → (2 * gaussians.log_scales).expm1": "as finite as exp",
+    "_refuse_infinite: 2 * gaussians.log_scales → 3 * gaussians.log_scales":
+        "refuses scales between exp(29) and exp(44) in float32 as well",
+}  # fmt: skip
