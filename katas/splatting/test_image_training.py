@@ -30,7 +30,7 @@ def view(seed=0, width=11, height=7):
 def fitted(gaussians, target, steps, **options):
     reports = []
     others = {"learning_rates": RATES, "background": BACKGROUND, "lambda_dssim": 0, "callback": reports.append}
-    return fit_image(gaussians, target, steps=steps, **others | options), reports
+    return fit_image(gaussians=gaussians, view=target, steps=steps, **others | options), reports
 
 
 def on_leaves(gaussians):
