@@ -86,5 +86,7 @@ MISTAKES = [
 ]
 
 EQUIVALENT = {
+    "_real_harmonics: directions.where(directions.any(dim=1, keepdim=True), 1) → "
+    "directions.where(directions.any(dim=1, keepdim=True), 2)": "(1, 1, 1) and (2, 2, 2) are the same direction",
     "_real_harmonics: F.normalize(directions, dim=1) → F.normalize(directions)": "1 is its default",
 }
