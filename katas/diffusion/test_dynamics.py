@@ -13,7 +13,6 @@ import torch
 from katas.diffusion.ddim import ddim_sample_loop, ddim_timesteps
 from katas.diffusion.forward_process import q_sample
 from katas.diffusion.given.densities import moons
-from katas.diffusion.given.digits import small_digits
 from katas.diffusion.given.judge import judge_of
 from katas.diffusion.given.recipes import (
     DIGIT_STEPS,
@@ -31,6 +30,7 @@ from katas.diffusion.schedules import alphas_cumprod, cosine_beta_schedule, line
 from katas.diffusion.training import to_model_range
 from katas.diffusion.unet import UNet
 from katas.lab.checks.plots import image_grid, learning_curves, point_clouds
+from katas.lab.digits import small_digits
 
 pytestmark = pytest.mark.gpu
 

@@ -11,7 +11,6 @@ import torch
 from katas.diffusion.ddpm import p_sample_loop
 from katas.diffusion.given.denoisers import PointDenoiser
 from katas.diffusion.given.densities import DENSITIES
-from katas.diffusion.given.digits import Digits, mnist, small_digits
 from katas.diffusion.given.recipes import (
     NUM_POINTS,
     POINT_BATCH_SIZE,
@@ -28,6 +27,7 @@ from katas.diffusion.schedules import alphas_cumprod, cosine_beta_schedule
 from katas.diffusion.time_embedding import timestep_embedding
 from katas.lab.checks.plots import point_clouds
 from katas.lab.data import DataMissing
+from katas.lab.digits import Digits, mnist, small_digits
 
 pytestmark = pytest.mark.gpu
 

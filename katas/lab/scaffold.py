@@ -151,7 +151,7 @@ import pytest
 pytestmark = pytest.mark.{mark}
 '''
 TITLES = {
-    "full_training": ("Full checks: your code, trained end to end within five minutes of a GTX 1060 each", "gpu"),
+    "full_training": ("Full checks: your code, trained end to end in five minutes of a GTX 1060 each", "gpu"),
     "dynamics": ("Dynamics: what changes when one thing is different, and why", "gpu"),
     "throughput": ("How fast: yours, the solution, and the library that does it", "benchmark"),
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from katas.detection.given import scenes, voc
 from katas.detection.given.scenes import digit_scenes
+from katas.lab import painter
 from katas.lab.checks.plots import detections_sheet, learning_curves
 from katas.lab.data import DataError, DataMissing
 
@@ -44,15 +45,15 @@ def test_some_scenes_are_empty_and_their_boxes_keep_their_shape():
 
 
 def test_train_and_test_share_no_digit():
-    train, test = ([glyph.tobytes() for glyph, _ in scenes._glyphs(split)] for split in ("train", "test"))
+    train, test = ([glyph.tobytes() for glyph, _ in painter.glyphs(split)] for split in ("train", "test"))
     assert len(train) + len(test) == 1765 and len(test) == 444, "1,797 digits, less 32 that are mere bars"
     assert len(set(train) & set(test)) == 0, "no digit looks exactly alike in both"
 
 
 def test_boxes_are_tight_around_the_paint(monkeypatch):
     """On a black background with white ink and no clutter, the paint fills the boxes to their borders."""
-    monkeypatch.setattr(scenes, "_background", lambda rng, photographs, size: np.zeros((size, size, 3), np.float32))
-    monkeypatch.setattr(scenes, "_clutter", lambda rng, ink: np.zeros((1, 1), np.float32))
+    monkeypatch.setattr(painter, "background", lambda rng, photographs, size: np.zeros((size, size, 3), np.float32))
+    monkeypatch.setattr(painter, "clutter", lambda rng, ink: np.zeros((1, 1), np.float32))
     data = digit_scenes(30, split="test")
     for image, boxes in zip(data.images, data.boxes, strict=True):
         painted = image.amax(dim=0) > 0

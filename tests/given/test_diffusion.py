@@ -11,11 +11,11 @@ from PIL import Image
 from katas.diffusion.given import judge as judge_module
 from katas.diffusion.given.denoisers import PointDenoiser
 from katas.diffusion.given.densities import DENSITIES
-from katas.diffusion.given.digits import Digits, mnist, small_digits
 from katas.diffusion.given.gaussians import GaussianMixture
 from katas.diffusion.given.judge import judge_of
 from katas.lab.checks.plots import image_grid, point_clouds
 from katas.lab.data import DataError, DataMissing
+from katas.lab.digits import Digits, mnist, small_digits
 
 
 def rng(seed=0):

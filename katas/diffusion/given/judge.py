@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from katas.diffusion.given.digits import NUM_CLASSES, Digits
 from katas.lab.checks.recorder import save
+from katas.lab.digits import NUM_CLASSES, Digits
 
 NUM_FEATURES = 32
 BATCH_SIZE = 1000  # 60,000 images of 28 × 28 at once would take 12 GB

@@ -6,7 +6,6 @@ from katas.diffusion.ddim import ddim_sample_loop, ddim_timesteps
 from katas.diffusion.ddpm import p_sample_loop
 from katas.diffusion.ema import EMA
 from katas.diffusion.given.denoisers import PointDenoiser
-from katas.diffusion.given.digits import NUM_CLASSES, Digits, small_digits
 from katas.diffusion.given.judge import judge_of
 from katas.diffusion.guidance import guided_noise
 from katas.diffusion.objective import v_target
@@ -19,6 +18,7 @@ from katas.diffusion.unet import UNet
 from katas.lab.checks.budget import flops_of
 from katas.lab.checks.plots import image_grid, learning_curves
 from katas.lab.checks.recorder import LossRecorder
+from katas.lab.digits import NUM_CLASSES, Digits, small_digits
 
 
 class EveryStep:

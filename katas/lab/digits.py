@@ -1,5 +1,4 @@
-"""Images of handwritten digits for generation: scikit-learn's 8 × 8 ones, embedded, and MNIST from a data
-folder."""
+"""Handwritten digits: scikit-learn's 8 × 8 ones, embedded, and MNIST from a data folder."""
 
 from pathlib import Path
 from typing import NamedTuple
