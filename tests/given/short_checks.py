@@ -76,6 +76,12 @@ SPLATTING = dict(
     SCENE_VIEWS=4, HELD_OUT_VIEWS=4, COLMAP_STEPS=3, FRAMES=2, work_of_photograph=_no_work, work_of_scene=_no_work,
 )  # fmt: skip
 
+ACTIVE_LEARNING = dict(
+    SEEDS=(0,), COLD_SEEDS=(0,), DIGIT_SEEDS=(0, 1), FRAME_SEEDS=(0, 1), DIGIT_STEPS=2, DIGIT_BUDGET=40, STEPS=2,
+    DRIVES_BEFORE=1, STEPS_BEFORE=2, POOL_DRIVES=3, TEST_DRIVES=1, FIRST_FRAMES=4, FRAME_BATCH=5, FRAME_BUDGET=9,
+    ORIGINALS=10, COPIES=2, LARGE_BATCH=3, CONFIGURATIONS=20, MEMBERS=2,
+)  # fmt: skip
+
 
 def pytest_configure():
     def without_assertions(loader, name):
@@ -85,9 +91,25 @@ def pytest_configure():
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems():
-    for topic, changes in (("diffusion", DIFFUSION), ("detection", DETECTION), ("rl", RL), ("splatting", SPLATTING)):
-        for part in ("given.recipes", "given.sac_recipe", "given.dqn_recipe", "test_full_training", "test_dynamics"):
+def pytest_collection_modifyitems(items):
+    items[:] = [
+        item for item in items if getattr(item, "callspec", None) is None or not item.callspec.params.get("seed")
+    ]
+    for topic, changes in (
+        ("diffusion", DIFFUSION),
+        ("detection", DETECTION),
+        ("rl", RL),
+        ("splatting", SPLATTING),
+        ("active_learning", ACTIVE_LEARNING),
+    ):
+        for part in (
+            "given.recipes",
+            "given.sac_recipe",
+            "given.dqn_recipe",
+            "given.detector",
+            "test_full_training",
+            "test_dynamics",
+        ):
             module = sys.modules.get(f"katas.{topic}.{part}")
             if module is not None:
                 _replace(module, **changes)
