@@ -17,7 +17,7 @@ def detection_entropy(scores: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         H(p) = -p log p - (1 - p) log(1 - p)
 
     It is log 2 at p = 1/2, and 0 at p = 0 and p = 1, where the gradient of the formula is infinite and this one is
-    finite. Small scores keep their digits: an image has thousands of them, and they count in a sum.
+    finite.
     """
     raise NotImplementedError
 

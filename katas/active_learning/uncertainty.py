@@ -8,8 +8,6 @@ from torch import Tensor
 def least_confidence(log_probs: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
     """1 - p_1, where p_1 is the largest of the C probabilities.
 
-    A ranking needs the digits near 0: where p_1 rounds to 1, the score is still `-expm1(log p_1)`.
-
     `log_probs` are checked: a row that holds NaN, or whose probabilities do not sum to 1 within 1e-3, raises a
     ValueError. -inf is a probability of 0.
 
@@ -21,8 +19,7 @@ def least_confidence(log_probs: Float[Tensor, "*batch C"]) -> Float[Tensor, "*ba
 def margin(log_probs: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
     """1 - (p_1 - p_2), of the two largest probabilities: 1 if they tie, 0 if the prediction is certain.
 
-    With a single class there is no p_2, and the score is 0. The digits near 0 are kept, as in `least_confidence`.
-    `log_probs` are checked as there.
+    With a single class there is no p_2, and the score is 0. `log_probs` are checked as in `least_confidence`.
 
     Source: Settles (2009), section 3.1. He buys where p_1 - p_2 is smallest; here it is subtracted from 1.
     """

@@ -17,11 +17,11 @@ def detection_entropy(scores: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         H(p) = -p log p - (1 - p) log(1 - p)
 
     It is log 2 at p = 1/2, and 0 at p = 0 and p = 1, where the gradient of the formula is infinite and this one is
-    finite. Small scores keep their digits: an image has thousands of them, and they count in a sum.
+    finite.
     """
     uncertain = (scores > 0) & (scores < 1)
     p = torch.where(uncertain, scores, 0.5)  # before the logarithm: 0 · inf would be NaN in the backward pass
-    entropies = -p * p.log() - (1 - p) * (-p).log1p()  # log(1 - p) is 0 for p < 1e-16
+    entropies = -p * p.log() - (1 - p) * (1 - p).log()
     return torch.where(uncertain, entropies, 0)
 
 

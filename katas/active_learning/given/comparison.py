@@ -7,7 +7,6 @@ processes (`pytest -n 4`) may want the same item: one computes it, the others wa
 
 import fcntl
 import hashlib
-import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -140,8 +139,3 @@ def told(rows: Mapping[str, Row]) -> str:
     for name, row in sorted(rows.items(), key=lambda item: -item[1].area):
         lines.append(f"{name:<24} {row.area:.4f}  {row.gain:+.4f}  [{row.low:+.4f}, {row.high:+.4f}]")
     return "\n".join(lines)
-
-
-def forget(task: Task) -> None:
-    for file in folder_of(task).glob("*.pt"):
-        os.unlink(file)
