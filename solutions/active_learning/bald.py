@@ -51,7 +51,7 @@ def mutual_information(log_probs: Float[Tensor, "N K C"]) -> Float[Tensor, "N"]:
 
 
 def _check(log_probs: Tensor) -> None:
-    off = (log_probs.detach().double().exp().sum(-1) - 1).abs()
+    off = (log_probs.detach().exp().sum(-1) - 1).abs()
     tolerance = max(1e-3, 8 * torch.finfo(log_probs.dtype).eps)  # float16 rounds the logarithms themselves
     if not (off <= tolerance).all():  # false for NaN
         raise ValueError(

@@ -25,8 +25,9 @@ def margin(log_probs: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
     Source: Settles (2009), section 3.1. He buys where p_1 - p_2 is smallest; here it is subtracted from 1.
     """
     _check(log_probs)
-    top = log_probs.topk(min(log_probs.shape[-1], 2), dim=-1).values.exp()
-    return 1 - (top[..., 0] - top[..., 1:].sum(-1))
+    largest, where = log_probs.max(dim=-1, keepdim=True)
+    second = log_probs.scatter(-1, where, -torch.inf).amax(-1)  # topk takes three times as long
+    return 1 - (largest[..., 0].exp() - second.exp())
 
 
 def entropy(log_probs: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
@@ -43,7 +44,7 @@ def entropy(log_probs: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
 
 
 def _check(log_probs: Tensor) -> None:
-    off = (log_probs.detach().double().exp().sum(-1) - 1).abs()
+    off = (log_probs.detach().exp().sum(-1) - 1).abs()
     tolerance = max(1e-3, 8 * torch.finfo(log_probs.dtype).eps)  # float16 rounds the logarithms themselves
     if not (off <= tolerance).all():  # false for NaN
         raise ValueError(
