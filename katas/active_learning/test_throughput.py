@@ -4,8 +4,8 @@ Scores: 10,000 examples of 10 classes, beside scikit-activeml's (`pip install sc
 Where it is installed, both must rank the examples alike. Coverage: 200 of 10,000 points of 64 dimensions, beside a loop
 that computes all distances to all centres anew for every centre.
 
-On the CPU everything runs on one thread. The promises that the solution keeps are medians of ratios taken in turns: about
-as fast as scikit-activeml or faster, and at least 4 times as fast as the loop.
+On the CPU everything runs on one thread. The solution keeps its promises as medians of ratios
+taken in turns: about as fast as scikit-activeml or faster, and at least 4 times as fast as the loop.
 """
 
 import importlib
