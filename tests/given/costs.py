@@ -5,11 +5,17 @@ python -m tests.given.costs
 
 import json
 import sys
+from functools import partial
+
+import torch
 
 from katas.lab import trees
 
 sys.meta_path.insert(0, trees.KataFinder(["solutions"], check_annotations=False))
 
+from katas.active_learning.given import detector  # noqa: E402
+from katas.active_learning.given import recipes as active_learning_recipes  # noqa: E402
+from katas.lab.checks.budget import Work, work_of  # noqa: E402
 from katas.rl.given import dqn_recipe, recipes, sac_recipe  # noqa: E402
 from katas.splatting.given import recipes as splatting_recipes  # noqa: E402
 
@@ -35,5 +41,46 @@ def splatting() -> dict[str, float]:
     return dict(zip(("photograph", "scene"), (part.seconds for part in work), strict=True))
 
 
+def active_learning() -> dict[str, float]:
+    """Of one run, a strategy with one seed: on digits of each, on frames of the dearest strategy."""
+    on_digits = _work_of_runs(active_learning_recipes.digits_task("cpu"), active_learning_recipes, "DIGIT_STEPS")
+    found = {f"digits, {name}": work.seconds for name, work in on_digits.items()}
+    less = 16  # a detector that has learned for a few steps is traced on one in so many frames
+    before, detector.STEPS_BEFORE, detector.DRIVES_BEFORE = detector.STEPS_BEFORE, 2, 2
+    active_learning_recipes.POOL_DRIVES //= less
+    active_learning_recipes.TEST_DRIVES //= less
+    task = active_learning_recipes.frames_task("cpu")
+    dearest = "sum, then k-center"
+    runs = _work_of_runs(task._replace(strategies={dearest: task.strategies[dearest]}), detector, "STEPS", less, before)
+    return found | {f"frames, {dearest}": runs[dearest].seconds}
+
+
+def _work_of_runs(task, module, name: str, less: int = 1, steps_before: int = 0) -> dict[str, Work]:
+    """By strategy. `module.name` is the number of steps in a training."""
+    start, steps = task.initial(0), getattr(module, name)
+    rest = torch.tensor(sorted(set(range(len(task.labels))) - set(start.tolist())))
+
+    def fit(number: int):
+        setattr(module, name, number)
+        return task.fit(start, [task.labels[index] for index in start.tolist()], 0)
+
+    model = fit(6)
+    of_two, of_six = (work_of(lambda number=number: fit(number)) for number in (2, 6))
+    step = Work(*((six - two) / 4 for six, two in zip(of_six, of_two, strict=True)))
+    judged = work_of(lambda: task.evaluate(model))
+    rounds = -(-(task.budget - len(start)) // task.batch_size)
+    found = {}
+    for strategy, positions in task.strategies.items():
+        generator = torch.Generator().manual_seed(0)
+        bought = work_of(partial(positions, model, start, rest, task.batch_size, generator))
+        parts = (
+            step.times(steps * (rounds + 1) + steps_before),
+            judged.times(less * (rounds + 1)),
+            bought.times(less * rounds),
+        )
+        found[strategy] = Work(*map(sum, zip(*parts, strict=True)))
+    return found
+
+
 if __name__ == "__main__":
-    print(json.dumps(rl() | splatting()))
+    print(json.dumps(rl() | splatting() | active_learning()))

@@ -121,26 +121,34 @@ def test_an_empty_or_incomplete_voc_says_so(voc_dir):
         voc.Voc(voc_dir, "2007", "test")
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda root: (root / "JPEGImages/one.jpg").write_bytes(b"no picture"),
-        lambda root: (root / "JPEGImages/one.jpg").unlink(),
-        lambda root: (root / "Annotations/one.xml").write_text("<annotation>"),
-        lambda root: (root / "Annotations/one.xml").write_text(""),
-        lambda root: (root / "Annotations/one.xml").write_text(XML.format(objects="<object><name>cat</name></object>")),
-        lambda root: (root / "Annotations/one.xml").write_text(
-            XML.format(objects=OBJECT.format(name="cat", difficult=0, box=(1, 1, 21, 5)))
-        ),
-        lambda root: (root / "Annotations/one.xml").write_text(
-            XML.format(objects=OBJECT.format(name="unicorn", difficult=0, box=(1, 1, 2, 2)))
-        ),
-    ],
-)
-def test_a_damaged_voc_file_is_named(voc_dir, damage):
+def annotated(objects):
+    return lambda root: (root / "Annotations/one.xml").write_text(XML.format(objects=objects))
+
+
+@pytest.mark.parametrize("damage, told", [
+    (lambda root: (root / "JPEGImages/one.jpg").write_bytes(b"no picture"), r"one\.jpg.*cannot identify image"),
+    (lambda root: (root / "JPEGImages/one.jpg").unlink(), r"one\.jpg.*No such file"),
+    (lambda root: Image.fromarray(np.full((10, 20), 9000, np.uint16)).save(root / "JPEGImages/one.jpg", "PNG"),
+     r"one\.jpg.*more than 8 bits"),
+    (lambda root: (root / "Annotations/one.xml").write_text("<annotation>"), r"one\.xml.*no element found"),
+    (lambda root: (root / "Annotations/one.xml").write_text(""), r"one\.xml.*no element found"),
+    (lambda root: (root / "Annotations/one.xml").write_text("<html></html>"), r"one\.xml.*<html>, not"),
+    (annotated("<object><name>cat</name></object>"), r"one\.xml.*<object> has no <bndbox>"),
+    (annotated("<object><bndbox></bndbox></object>"), r"one\.xml.*<object> has no <name>"),
+    (annotated(OBJECT.format(name="cat", difficult=0, box=(1, 1, 21, 5))), r"one\.xml.*cat is not inside"),
+    (annotated(OBJECT.format(name="unicorn", difficult=0, box=(1, 1, 2, 2))), r"one\.xml.*class 'unicorn'"),
+    (annotated(OBJECT.format(name="cat", difficult="maybe", box=(1, 1, 2, 2))), r"one\.xml.*<difficult> is 'maybe'"),
+    (annotated(OBJECT.format(name="cat", difficult=0, box=("one", 1, 2, 2))), r"one\.xml.*'one'"),
+])  # fmt: skip
+def test_a_damaged_voc_file_is_named(voc_dir, damage, told):
     damage(voc_dir / "VOCdevkit/VOC2007")
-    with pytest.raises(DataError, match=r"one\.(jpg|xml).*missing or damaged"):
+    with pytest.raises(DataError, match=f"VOC2007 test: {'.*'}{told}"):
         voc.Voc(voc_dir, "2007", "test")[0]
+
+
+def test_difficult_may_be_a_word(voc_dir):
+    annotated(OBJECT.format(name="cat", difficult="True", box=(1, 1, 2, 2)))(voc_dir / "VOCdevkit/VOC2007")
+    assert voc.Voc(voc_dir, "2007", "test")[0].difficult.tolist() == [True]
 
 
 def test_a_download_without_a_network_says_so(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """What diffusion is given: exact Gaussians, densities, digits, the judge, the network for points, pictures."""
 
+import gzip
 import itertools
 import math
 import urllib.error
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -94,17 +96,57 @@ def test_small_digits_are_split_for_good():
         small_digits("validation")
 
 
-def test_missing_and_damaged_mnist_say_what_to_do(tmp_path):
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">i4").tobytes() + array.tobytes()
+
+
+@pytest.fixture
+def mnist_files():
+    """Of three digits: by file name, what it contains."""
+    images = np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 28, 28)
+    return {"train-images-idx3-ubyte": idx(images), "train-labels-idx1-ubyte": idx(np.array([7, 0, 9], np.uint8))}
+
+
+def written(folder, files) -> None:
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, content in files.items():
+        (raw / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_mnist_is_read_unpacked_or_packed(tmp_path, mnist_files, packed):
+    files = {f"{name}.gz": gzip.compress(content) for name, content in mnist_files.items()} if packed else mnist_files
+    written(tmp_path, files)
+    images, labels = mnist(tmp_path, "train")
+    assert images.shape == (3, 1, 28, 28) and images.dtype == torch.float32 and labels.tolist() == [7, 0, 9]
+    assert images[2, 0, 1, 3] == torch.tensor((2 * 784 + 28 + 3) % 256 / 255), "rows, then columns, in [0, 1]"
+
+
+def test_missing_mnist_says_what_to_do(tmp_path):
     with pytest.raises(DataMissing, match=r"MNIST is missing.*--data DIR.*--download"):
         mnist(tmp_path, "train")
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for split in ("train", "t10k"):
-        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
-            (raw / f"{split}-{kind}").write_bytes(b"not these")
-    with pytest.raises(DataError, match="incomplete or damaged") as raised:
+
+
+@pytest.mark.parametrize("changes, told", [
+    ({"train-images-idx3-ubyte": b"not these"}, "train-images-idx3-ubyte is no IDX file"),
+    ({"train-images-idx3-ubyte": b""}, "train-images-idx3-ubyte is no IDX file"),
+    ({"train-labels-idx1-ubyte": idx(np.array([7, 0, 9], np.uint8))[:-1]}, "train-labels.*cut off"),
+    ({"train-labels-idx1-ubyte": idx(np.array([7, 0], np.uint8))}, "3 images with 2 labels"),
+    ({"train-labels-idx1-ubyte": idx(np.array([7, 77, 9], np.uint8))}, "a label of 77"),
+])  # fmt: skip
+def test_damaged_mnist_says_what_is_wrong(tmp_path, mnist_files, changes, told):
+    written(tmp_path, mnist_files | changes)
+    with pytest.raises(DataError, match=f"incomplete or damaged: .*{told}.*--data DIR") as raised:
         mnist(tmp_path, "train")
     assert not isinstance(raised.value, DataMissing), "damaged data is no reason to skip"
+
+
+@pytest.mark.parametrize("files", [{}, {"train-images-idx3-ubyte.gz": b"\x1f\x8bno"}])
+def test_incomplete_mnist_names_the_folder(tmp_path, files):
+    written(tmp_path, files)
+    with pytest.raises(DataError, match=r"MNIST in .*raw is incomplete or damaged"):
+        mnist(tmp_path, "train")
 
 
 def test_mnist_that_cannot_be_fetched_says_so(tmp_path, monkeypatch):

@@ -521,6 +521,7 @@ def test_gated(error, run_dir):
     result = toy.pytest("katas/toy", "-m", "gpu", "--device", "cpu")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["  DataError: MNIST: expected it in DIR", " ✘ full training*1 failed*1 skipped"])
+    result.stdout.fnmatch_lines(["next: repair the data set, as the DataError above says", "*test_gated?DataError?'*"])
     assert "pictures and metrics" not in text_of(result), "neither left anything"
 
 
@@ -540,7 +541,7 @@ def test_a_card_that_the_build_knows_is_accepted(capability, arch_list):
 
 def test_an_old_card_is_told_the_last_release_that_has_its_kernels():
     problem = unsupported_card("NVIDIA GeForce GTX 1060 6GB", (6, 1), CUDA_128, "2.11.0")
-    assert "GTX 1060" in problem and "pip install torch==2.7.1 torchvision==0.22.1" in problem
+    assert "GTX 1060" in problem and "pip install --force-reinstall torch==2.7.1 torchvision==0.22.1" in problem
 
 
 def test_a_card_newer_than_the_build_is_told_to_upgrade():

@@ -1,6 +1,7 @@
 """The recipes of the detection checks: models, what is recorded, and how they are trained and tried."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -219,9 +220,16 @@ def voc_loader(photographs, *, train: bool) -> DataLoader:
         VOC_BATCH_SIZE,
         shuffle=train,
         collate_fn=easy_objects if train else all_objects,
-        num_workers=min(4, os.cpu_count() or 1),
-        persistent_workers=train,
+        num_workers=_workers(),
+        persistent_workers=train and _workers() > 0,
     )
+
+
+def _workers() -> int:
+    """None where shared memory cannot hold their batches, as in a container by default: a Bus error ends the run."""
+    workers, ahead, batch = min(4, os.cpu_count() or 1), 2, VOC_BATCH_SIZE * 3 * VOC_SIZE**2 * 4
+    shared = Path("/dev/shm")
+    return workers if not shared.is_dir() or shutil.disk_usage(shared).free > workers * (ahead + 1) * batch else 0
 
 
 def voc_example(device):

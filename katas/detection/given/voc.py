@@ -8,9 +8,10 @@ are.
 
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import torch
-from PIL import UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import VOCDetection
@@ -65,26 +66,56 @@ class Voc(Dataset):
     def __getitem__(self, index: int) -> VocImage:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
+        file = Path(self._dataset.images[index])
         try:
-            image, annotation = self._dataset[index]
-            return _voc_image(pil_to_tensor(image), annotation["annotation"])
-        except (OSError, SyntaxError, KeyError, ValueError, TypeError, UnidentifiedImageError) as error:
-            files = f"{self._dataset.images[index]} or {self._dataset.annotations[index]}"
-            raise DataError(f"{self.name}: {files} is missing or damaged ({error})") from error
+            image = _pixels(file)
+            file = Path(self._dataset.annotations[index])
+            return _voc_image(image, ElementTree.parse(file).getroot())
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{self.name}: {file} is missing or damaged: {error}") from error
 
 
-def _voc_image(image: Tensor, annotation: dict) -> VocImage:
+def _pixels(file: Path) -> Tensor:
+    with Image.open(file) as picture:
+        if picture.mode.startswith(("I", "F")):  # `convert` would cut them at 255
+            raise ValueError(f"its pixels have more than 8 bits (mode {picture.mode})")
+        return pil_to_tensor(picture.convert("RGB"))
+
+
+def _voc_image(image: Tensor, annotation: ElementTree.Element) -> VocImage:
+    if annotation.tag != "annotation":
+        raise ValueError(f"it begins with <{annotation.tag}>, not with <annotation>")
     boxes, labels, difficult = [], [], []
-    for item in annotation["object"]:
-        x1, y1, x2, y2 = (float(item["bndbox"][side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+    for item in annotation.findall("object"):
+        name, box = _text(item, "name"), _child(item, "bndbox")
+        if name not in CLASSES:
+            raise ValueError(f"an object of class {name!r}, which VOC does not have")
+        x1, y1, x2, y2 = (float(_text(box, side)) for side in ("xmin", "ymin", "xmax", "ymax"))
         if not (1 <= x1 <= x2 <= image.shape[2] and 1 <= y1 <= y2 <= image.shape[1]):
-            raise ValueError(f"a box of {item['name']} is not inside the image: {x1, y1, x2, y2}")
+            raise ValueError(f"a box of {name} is not inside the image: {x1, y1, x2, y2}")
         boxes.append([x1 - 1, y1 - 1, x2, y2])
-        labels.append(CLASSES.index(item["name"]))
-        difficult.append(item.get("difficult", "0") == "1")
+        labels.append(CLASSES.index(name))
+        difficult.append(_yes_or_no(item.findtext("difficult", "0").strip()))
     return VocImage(
         image,
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         torch.tensor(labels, dtype=torch.int64),
         torch.tensor(difficult, dtype=torch.bool),
     )
+
+
+def _child(item: ElementTree.Element, tag: str) -> ElementTree.Element:
+    child = item.find(tag)
+    if child is None:
+        raise ValueError(f"<{item.tag}> has no <{tag}>")
+    return child
+
+
+def _text(item: ElementTree.Element, tag: str) -> str:
+    return (_child(item, tag).text or "").strip()
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in ("0", "1", "false", "true"):
+        raise ValueError(f"<difficult> is {text!r}, not 0 or 1")
+    return text.lower() in ("1", "true")

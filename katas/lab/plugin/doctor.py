@@ -9,6 +9,8 @@ import pytest
 
 from katas.lab import forks
 
+# Without --force-reinstall pip leaves 2.7.1+cpu or +cu128 as it is: for pip these are 2.7.1.
+INSTALL = "pip install --force-reinstall torch==2.7.1 torchvision==0.22.1"
 NEEDED = ("torch", "torchvision", "jaxtyping", "beartype", "pytest_timeout", "pytest_benchmark")
 
 
@@ -71,8 +73,11 @@ def no_cuda_reason() -> str:
     import torch
 
     if torch.version.cuda is None:
-        return "this PyTorch is a build for the CPU alone. Install the one with CUDA: pip install torch==2.7.1"
-    return "PyTorch finds no CUDA device. Does `nvidia-smi` list the card? If not, install NVIDIA's driver"
+        return f"this PyTorch is a build for the CPU alone. Install the one with CUDA: {INSTALL}"
+    return (
+        "PyTorch finds no CUDA device. Does `nvidia-smi` list the card? If not, install NVIDIA's driver. "
+        f"If it does, the driver is too old for this PyTorch (CUDA {torch.version.cuda}): install a newer one"
+    )
 
 
 def unsupported_card(name: str, capability: tuple[int, int], arch_list: list[str], version: str) -> str | None:
@@ -91,7 +96,7 @@ def unsupported_card(name: str, capability: tuple[int, int], arch_list: list[str
         if (kind == "sm" and same_family) or (kind == "compute" and (arch_major, arch_minor) <= capability):
             return None
     fix = (
-        "pip install torch==2.7.1 torchvision==0.22.1   (the last release with kernels for Pascal)"
+        f"{INSTALL}   (the last plain wheel with kernels for Pascal)"
         if capability < (7, 5)
         else "pip install --upgrade torch torchvision"
     )

@@ -23,6 +23,7 @@ class Ladder:
         self.counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
         self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
         self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.of_data: set[str] = set()  # node ids of checks whose data set is damaged: no code is to blame
         self.raised_in: dict[str, str | None] = {}  # the file of a kata, perhaps of an earlier one, by node id
         self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
         self.tests: dict[tuple[str, str], int] = {}  # how many the spec has, where this process has collected it
@@ -48,6 +49,8 @@ class Ladder:
             first = getattr(report, "kata_cause", False)
             self.failures[names].insert(0 if first else len(self.failures[names]), report.nodeid)
             self.raised_in[report.nodeid] = getattr(report, "kata_file", None)
+            if getattr(report, "kata_data", False):
+                self.of_data.add(report.nodeid)
         elif report.skipped:
             self.counts[names]["skipped"] += 1
             if isinstance(report.longrepr, (tuple, list)):  # an expected failure has something else
@@ -163,6 +166,10 @@ class Ladder:
             spec = catalog.spec_of(topic, kata)
             if self.failures[names]:
                 first = self.failures[names][0]
+                if first in self.of_data:
+                    writer.write_line("next: repair the data set, as the DataError above says")
+                    writer.write_line(f"      {_again(self.config, first)}")
+                    return
                 law = f"`{messages.sentence(first.split('::')[-1])}` hold" if "::" in first else f"{first} run"
                 writer.write_line(f"next: make {law}")
                 file = finder.file_of(topic, kata) if finder else None

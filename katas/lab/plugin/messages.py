@@ -14,6 +14,7 @@ import pytest
 from katas.lab import catalog, forks, trees
 from katas.lab.catalog import kata_of_node
 from katas.lab.catalog import shown as shown_path
+from katas.lab.data import DataError
 from katas.lab.plugin import guards
 from katas.lab.trees import is_kata_file
 
@@ -295,7 +296,7 @@ def pytest_runtest_makereport(item, call):
     result = yield
     if result.failed and told is not None:
         result.longrepr, result.kata_cause = told, CHANGED_INPUT in told
-        result.kata_hang = isinstance(error, guards.KataTimeout)
+        result.kata_hang, result.kata_data = isinstance(error, guards.KataTimeout), isinstance(error, DataError)
         result.kata_file = next((shown_path(place.file) for place in reversed(kata_places(error))), None)
         result.sections = [(name, cut(text, most=10)) for name, text in result.sections if text.strip()]
     if result.failed and todo is not None:
