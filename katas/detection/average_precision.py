@@ -40,7 +40,8 @@ class CocoMetrics(NamedTuple):
 
 
 def coco_average_precision(detections: list[Detections], truths: list[GroundTruth]) -> CocoMetrics:
-    """COCO's detection metrics, equal to those of pycocotools for boxes. The lists have one entry per image.
+    """COCO's detection metrics, equal to those of pycocotools for boxes. The lists have one entry per image, by
+    ascending id: of equal scores, the earlier image goes first.
 
     The protocol is in the topic's README, under "How COCO judges". Its constants are `IOU_THRESHOLDS`, `RECALL_POINTS`,
     `AREA_RANGES` (in square pixels, both ends included) and `MAX_DETECTIONS`. Everything is computed in float64.

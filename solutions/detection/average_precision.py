@@ -40,7 +40,8 @@ class CocoMetrics(NamedTuple):
 
 
 def coco_average_precision(detections: list[Detections], truths: list[GroundTruth]) -> CocoMetrics:
-    """COCO's detection metrics, equal to those of pycocotools for boxes. The lists have one entry per image.
+    """COCO's detection metrics, equal to those of pycocotools for boxes. The lists have one entry per image, by
+    ascending id: of equal scores, the earlier image goes first.
 
     The protocol is in the topic's README, under "How COCO judges". Its constants are `IOU_THRESHOLDS`, `RECALL_POINTS`,
     `AREA_RANGES` (in square pixels, both ends included) and `MAX_DETECTIONS`. Everything is computed in float64.
@@ -139,7 +140,25 @@ def _overlap(boxes: Tensor, objects: Tensor, crowd: Tensor) -> Tensor:
 
 
 def _match(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Tensor) -> Tensor:
-    """The object that each detection chooses, its index or -1: (area range, threshold, detection)."""
+    """The object that each detection chooses, its index or -1: (area range, threshold, detection).
+
+    A table of images by objects is as wide as the fullest image. So images with 1 to 7 objects are matched together,
+    then those with 8 to 63, and so on.
+    """
+    counts = objects.images.bincount(minlength=1 + int(found.images.max()) if len(turns) else 0)
+    size = counts.clamp(min=1).log2() // 3
+    chosen = turns.new_full((len(AREA_RANGES), len(IOU_THRESHOLDS), len(turns)), -1)
+    for some in size[objects.images].unique():
+        mine, theirs = torch.where(size[found.images] == some)[0], torch.where(size[objects.images] == some)[0]
+        part = _match_together(
+            _Found(*(field[mine] for field in found)), turns[mine],
+            _Objects(*(field[theirs] for field in objects)), ignored_objects[:, theirs],
+        )  # fmt: skip
+        chosen[:, :, mine] = F.pad(theirs, (0, 1), value=-1)[part]  # the place -1 is the last
+    return chosen
+
+
+def _match_together(found: _Found, turns: Tensor, objects: _Objects, ignored_objects: Tensor) -> Tensor:
     # One row of object indices per image, the last listed first, because argmax finds the first of equal maxima.
     positions = _turns(objects.images)
     num_images = 1 + int(torch.cat([objects.images, found.images]).max())
@@ -180,16 +199,16 @@ def _evaluate_class(found: _Found, objects: _Objects) -> tuple[Tensor, Tensor]:
     within = turns < turns.new_tensor(MAX_DETECTIONS)[:, None, None, None]
     recall = (correct & within).sum(dim=-1) / num_positives
     order = found.scores.argsort(descending=True, stable=True)
-    precision = _average_precision(correct[..., order], ignored[..., order], num_positives)
-    return precision, recall
+    by_range = zip(correct[..., order], ignored[..., order], num_positives, strict=True)  # together they take much room
+    return torch.stack([_average_precision(*one) for one in by_range]), recall
 
 
 def _average_precision(correct: Tensor, ignored: Tensor, num_positives: Tensor) -> Tensor:
-    """The mean of the interpolated precision at `RECALL_POINTS`, for all ranges and thresholds at once."""
+    """The mean of the interpolated precision at `RECALL_POINTS`, for all thresholds at once."""
     true_positives = correct.cumsum(dim=-1).double()
-    recall = true_positives / num_positives[..., None]
+    recall = true_positives / num_positives
     precision = true_positives / (~ignored).cumsum(dim=-1).clamp(min=1)
     best_from = F.pad(precision.flip(-1).cummax(dim=-1).values.flip(-1), (0, 1))
-    points = recall.new_tensor(RECALL_POINTS).expand(*recall.shape[:2], -1).contiguous()
+    points = recall.new_tensor(RECALL_POINTS).expand(len(recall), -1).contiguous()
     interpolated = best_from.gather(-1, torch.searchsorted(recall, points))
     return torch.where(num_positives > 0, interpolated.mean(dim=-1), torch.nan)

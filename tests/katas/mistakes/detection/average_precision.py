@@ -94,19 +94,32 @@ MISTAKES = [
 ]
 
 SORT = "_gather_detections: found.scores.argsort(descending=True, stable=True) → found.scores.argsort(descending=True"
-ZIPS = ("_gather_detections: zip(detections, orders, strict=True) → zip(detections, orders",
-        "_gather_detections: zip(*ordered, strict=True) → zip(*ordered")
+TOGETHER = "which images are matched together; the matches are the same"
+NONE = "turns.new_full((len(AREA_RANGES), len(IOU_THRESHOLDS), len(turns)), {})"
+LAST = "1 + int(found.images.max()) if len(turns) else {}"
+AXES = [(one, one.replace("-1", "+1", 1)) for one in (
+    "best_from.gather(-1, torch.searchsorted(recall, points))", "interpolated.mean(dim=-1)", "correct.cumsum(dim=-1)",
+    "(~ignored).cumsum(dim=-1)", "precision.flip(-1)",
+)] + [("precision.flip(-1).cummax(dim=-1)", "precision.flip(-1).cummax(dim=+1)"),
+      ("precision.flip(-1).cummax(dim=-1).values.flip(-1)", "precision.flip(-1).cummax(dim=-1).values.flip(+1)")]
 BEST = "F.pad(precision.flip(-1).cummax(dim=-1).values.flip(-1), (0, {}))"
 IMAGES = "{} + int(torch.cat([objects.images, found.images]).max())"
 EQUIVALENT = {
     SORT + ")": "torch sorts stably on the CPU whether asked or not; on a GPU it does not",
     SORT + ", stable=False)": "torch sorts stably on the CPU whether asked or not; on a GPU it does not",
-    **{one + end: "the lengths are always equal" for one in ZIPS for end in (")", ", strict=False)")},
-    "_match: torch.arange(len(positions), device=rows.device) → torch.arange(len(positions))": "shows only on a GPU",
+    "_match: counts.clamp(min=1).log2() // 3 → counts.clamp(min=1).log2() * 3": TOGETHER,
+    "_match: counts.clamp(min=1).log2() // 3 → counts.clamp(min=1).log2() // 4": TOGETHER,
+    "_match: counts.clamp(min=1) → counts.clamp(min=2)": TOGETHER,
+    f"_match: {NONE.format(-1)} → {NONE.format(-2)}": "any number below 0 would do",
+    f"_match: {LAST.format(0)} → {LAST.format(1)}": "one more count, of an image that is not there",
+    f"_match: {LAST[:27]} → {LAST[:27].replace('1', '2')}": "one more count, of an image that is not there",
+    "_match: F.pad(theirs, (0, 1), value=-1) → F.pad(theirs, (0, 2), value=-1)": "the place -1 is the last all the same",
+    "_match_together: torch.arange(len(positions), device=rows.device) → torch.arange(len(positions))": "shows only on a GPU",
     "_evaluate_class: torch.arange(len(AREA_RANGES), device=chosen.device) → torch.arange(len(AREA_RANGES))":
         "shows only on a GPU",
-    f"_match: {IMAGES.format(1)} → {IMAGES.format(2)}": "one more row, which stays empty",
-    "_match: 1 + int(positions.max()) → 2 + int(positions.max())": "one more column, which stays empty",
-    "_match: torch.where(free, overlap, -1) → torch.where(free, overlap, -2)": "any number below 0 would do",
+    f"_match_together: {IMAGES.format(1)} → {IMAGES.format(2)}": "one more row, which stays empty",
+    "_match_together: 1 + int(positions.max()) → 2 + int(positions.max())": "one more column, which stays empty",
+    "_match_together: torch.where(free, overlap, -1) → torch.where(free, overlap, -2)": "any number below 0 would do",
     f"_average_precision: {BEST.format(1)} → {BEST.format(2)}": "the second zero is never read",
+    **{f"_average_precision: {one} → {other}": "the last of two axes" for one, other in AXES},
 }
