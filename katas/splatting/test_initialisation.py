@@ -11,12 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS
 from katas.lab.strategies import normal, rng, seeds
+from katas.lab.watched import Watched
 from katas.splatting.given.gaussians import Gaussians
 from katas.splatting.initialisation import gaussians_from_points
 
@@ -98,25 +97,17 @@ class Enough(Exception):
     """So many steps show which pieces there are."""
 
 
-class Sizes(TorchDispatchMode):
-    """Notices the largest tensor that is made, in all steps or in the first ones."""
-
-    largest, steps = 0, math.inf
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if self.steps == 0:
+class FirstSteps(Watched):
+    def __torch_dispatch__(self, *args, **kwargs):
+        if self.calls == 50:
             raise Enough
-        self.steps -= 1
-        result = func(*args, **(kwargs or {}))
-        leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        self.largest = max([self.largest, *(leaf.numel() for leaf in leaves)])
-        return result
+        return super().__torch_dispatch__(*args, **kwargs)
 
 
 @pytest.mark.parametrize("n, offset, dtype", [(6000, 0.0, F64), (900, 1e6, F64), (900, 3e4, torch.float32)])
 def test_many_points_need_no_large_matrix(n, offset, dtype):
     points = (offset + normal(n, 3)).to(dtype)
-    with Sizes() as sizes:
+    with Watched() as sizes:
         got = gaussians_from_points(points, colors_of(n), sh_degree=0).log_scales
     distances = torch.from_numpy(cKDTree(points.double().numpy()).query(points.double().numpy(), k=4)[0][:, 1:])
     expected = 0.5 * distances.square().mean(1).clamp(min=1e-7).log()
@@ -126,8 +117,7 @@ def test_many_points_need_no_large_matrix(n, offset, dtype):
 
 def test_the_pieces_stay_small_where_the_cloud_is_large():
     points, colors = normal(100_000, 3), colors_of(100_000)
-    with pytest.raises(Enough), Sizes() as sizes:
-        sizes.steps = 50
+    with pytest.raises(Enough), FirstSteps() as sizes:
         gaussians_from_points(points, colors, sh_degree=0)
         raise Enough
     assert sizes.largest <= 2**24, f"at most 2²⁴ numbers at once, not {sizes.largest}: fewer rows where N is large"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS
 from katas.lab.strategies import normal, seeds
+from katas.lab.watched import Watched
 from katas.splatting.given.painted import painted, scattered, uniform
 from katas.splatting.given.views import rows
-from katas.splatting.given.watched import Watched
 from katas.splatting.projection import ProjectedGaussians
 from katas.splatting.tiles import rasterize_tiled, tile_intersections
 

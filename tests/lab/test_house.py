@@ -23,10 +23,28 @@ FLOORS = [
         "katas.lab.stubs",
     ],
     ["katas.lab.trees"],
-    ["katas.lab.expect", "katas.lab.laws", "katas.lab.strategies", "katas.lab.killing", "katas.lab.checks"],
+    [
+        "katas.lab.expect",
+        "katas.lab.laws",
+        "katas.lab.strategies",
+        "katas.lab.killing",
+        "katas.lab.watched",
+        "katas.lab.checks",
+    ],
     ["katas.lab.plugin"],
 ]
-FOR_SPECS = ("expect", "laws", "strategies", "killing", "checks", "data", "digits", "trees", "plugin.messages")
+FOR_SPECS = (
+    "expect",
+    "laws",
+    "strategies",
+    "killing",
+    "watched",
+    "checks",
+    "data",
+    "digits",
+    "trees",
+    "plugin.messages",
+)
 
 
 def imports_of(file: Path) -> set[str]:
