@@ -1,5 +1,6 @@
 """Targets: from matched anchors to RetinaNet's two losses, where everything built so far comes together."""
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,6 @@
 """matching: which truth every anchor is responsible for, by IoU thresholds with claims, or by ATSS.
 
-Rows of the matrix are truths, columns anchors. -1 is background, -2 "do not count". The definitions are loops on Python
-numbers. IoUs of the thresholds come in eighths, so that ties are exact.
+Rows of the matrix are truths, columns anchors. The definitions are loops on Python numbers. IoUs come in eighths: ties.
 """
 
 import math
@@ -107,13 +106,14 @@ def test_every_truth_claims_its_best_anchors(rows, expected, law):
 
 @given(eighths, thresholds, st.booleans())
 def test_matching_agrees_with_the_definition(ious, limits, allow):
-    got = match_anchors(ious, bg_iou_thresh=limits[0], fg_iou_thresh=limits[1], allow_low_quality_matches=allow)
-    expect_equal(got, match(ious.tolist(), *limits, allow), "every anchor by the rules, one by one")
+    images = torch.stack([ious, ious.flip(0), ious.flip(1)])
+    got = match_anchors(images, bg_iou_thresh=limits[0], fg_iou_thresh=limits[1], allow_low_quality_matches=allow)
+    expect_equal(got, [match(image, *limits, allow).tolist() for image in images.tolist()], "anchor by anchor")
 
 
 @pytest.mark.parametrize("shape", [(1, 1000), (1000, 7), (30, 1000)])
 def test_a_thousand_anchors_or_truths(shape):
-    ious = torch.rand(shape, generator=rng(), dtype=torch.float64) ** 4
+    ious = torch.rand(shape, generator=rng()) ** 4
     expect_equal(match_anchors(match_quality_matrix=ious), match(ious.tolist()), "every anchor by the rules")
 
 
@@ -173,7 +173,7 @@ def test_the_unit_of_length_does_not_matter():
 
 def test_without_truths_every_anchor_is_background():
     anchors = points((10, 5), (11, 5), (12, 5))
-    got = [match_anchors(torch.zeros(0, 3)), atss_match(torch.zeros(0, 3).double(), anchors[:0], anchors, [2, 1])]
+    got = [match_anchors(torch.zeros(2, 0, 3))[1], atss_match(torch.zeros(0, 3).double(), anchors[:0], anchors, [2, 1])]
     expect_equal(got, 2 * [torch.tensor([-1, -1, -1])], "no truths: every anchor is background")
     got = [match_anchors(torch.zeros(3, 0)), atss_match(torch.zeros(3, 0).double(), anchors, anchors[:0], [0, 0])]
     expect_equal(got, 2 * [torch.tensor([], dtype=torch.int64)], "no anchors: no matches")

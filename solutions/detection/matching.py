@@ -15,16 +15,16 @@ BETWEEN_THRESHOLDS = -2
 
 
 def match_anchors(
-    match_quality_matrix: Float[Tensor, "M N"],
+    match_quality_matrix: Float[Tensor, "*images M N"],
     *,
     fg_iou_thresh: float = 0.5,
     bg_iou_thresh: float = 0.4,
     allow_low_quality_matches: bool = True,
-) -> Int64[Tensor, " N"]:
+) -> Int64[Tensor, "*images N"]:
     """For every anchor: the index of its truth, -1 for background, or -2 for ignored.
 
-    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n. An anchor's own truth is the one with the highest
-    IoU, below called `best`; of equal ones the lowest index.
+    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n, in an image or in each of several. An anchor's own
+    truth is the one with the highest IoU, below called `best`; of equal ones the lowest index.
 
         best >= fg_iou_thresh                     the anchor is matched to its own truth
         bg_iou_thresh <= best < fg_iou_thresh     -2
@@ -32,7 +32,8 @@ def match_anchors(
 
     With `allow_low_quality_matches`, every truth then claims its best anchors: all that tie exactly for its highest
     IoU, if that is above 0. A claimed anchor is matched to that truth, whatever the rules above say. Of several claims
-    the highest IoU wins, the lowest index among equals. Without truths every anchor is background.
+    the highest IoU wins, the lowest index among equals. Without truths every anchor is background. (So rows of zeros
+    can fill up the images of a batch that have fewer truths.)
 
     `bg_iou_thresh` <= `fg_iou_thresh`.
 
@@ -40,15 +41,15 @@ def match_anchors(
     """
     if bg_iou_thresh > fg_iou_thresh:
         raise ValueError(f"bg_iou_thresh {bg_iou_thresh} must not exceed fg_iou_thresh {fg_iou_thresh}")
-    num_anchors = match_quality_matrix.shape[1]
     if match_quality_matrix.numel() == 0:  # max over an empty dimension is an error
-        return torch.full((num_anchors,), BACKGROUND, device=match_quality_matrix.device)
-    best, matched_idxs = match_quality_matrix.max(dim=0)
+        *images, _, num_anchors = match_quality_matrix.shape
+        return torch.full((*images, num_anchors), BACKGROUND, device=match_quality_matrix.device)
+    best, matched_idxs = match_quality_matrix.max(dim=-2)
     matched_idxs[best < fg_iou_thresh] = BETWEEN_THRESHOLDS
     matched_idxs[best < bg_iou_thresh] = BACKGROUND
     if allow_low_quality_matches:
-        claims = match_quality_matrix == match_quality_matrix.max(dim=1, keepdim=True).values
-        highest_claim, claimed_by = (match_quality_matrix * claims).max(dim=0)  # 0 is no claim at all
+        claims = match_quality_matrix == match_quality_matrix.amax(dim=-1, keepdim=True)
+        highest_claim, claimed_by = (match_quality_matrix * claims).max(dim=-2)  # 0 is no claim at all
         matched_idxs = torch.where(highest_claim > 0, claimed_by, matched_idxs)
     return matched_idxs
 

@@ -113,7 +113,8 @@ class RetinaNet(nn.Module):
         anchors = pyramid_anchors(
             sizes, self.strides, self.anchor_sizes, scales=self.scales, aspect_ratios=self.aspect_ratios
         )
-        return self.head(features), [level.to(images) for level in anchors]
+        all_anchors = torch.cat(anchors).to(images)  # one copy to the GPU, not one for each level
+        return self.head(features), [*all_anchors.split([len(level) for level in anchors])]
 
     def loss(
         self,
@@ -127,7 +128,9 @@ class RetinaNet(nn.Module):
         """
         output, anchors = self(images)
         all_anchors = torch.cat(anchors)
-        matched_idxs = torch.stack([match_anchors(box_iou(boxes, all_anchors)) for boxes in gt_boxes])
+        padded = nn.utils.rnn.pad_sequence(gt_boxes, batch_first=True)  # boxes of zeros, which have IoU 0
+        ious = box_iou(padded.flatten(0, 1), all_anchors).unflatten(0, padded.shape[:2])
+        matched_idxs = match_anchors(ious)
         cls_logits, box_deltas = torch.cat(output.cls_logits, dim=1), torch.cat(output.box_deltas, dim=1)
         return retinanet_loss(cls_logits, box_deltas, all_anchors, matched_idxs, gt_boxes, gt_labels)
 

@@ -1,5 +1,6 @@
 """Targets: from matched anchors to RetinaNet's two losses, where everything built so far comes together."""
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -50,20 +51,22 @@ def retinanet_loss(
     for name, values in (("gt_boxes", gt_boxes), ("gt_labels", gt_labels)):
         if len(values) != len(cls_logits):
             raise ValueError(f"{name} has {len(values)} entries for a batch of {len(cls_logits)} images")
+    # The truths of all images in one list. A batch may have no images, and torch.cat refuses an empty list.
+    boxes, labels = torch.cat([anchors.new_zeros(0, 4), *gt_boxes]), torch.cat([matched_idxs.new_zeros(0), *gt_labels])
     num_classes = cls_logits.shape[-1]
-    if any(((labels < 0) | (labels >= num_classes)).any() for labels in gt_labels):
+    if ((labels < 0) | (labels >= num_classes)).any():
         raise ValueError(f"gt_labels must lie in 0 ... {num_classes - 1}")
-    foreground, counted = matched_idxs >= 0, matched_idxs >= -1
-    cls_targets, delta_targets = torch.zeros_like(cls_logits), anchors.new_zeros(box_deltas.shape)
-    for b, (boxes, labels) in enumerate(zip(gt_boxes, gt_labels, strict=True)):  # every image has its own truths
-        anchor_idxs = foreground[b].nonzero().squeeze(1)
-        truth_idxs = matched_idxs[b, anchor_idxs]
-        cls_targets[b, anchor_idxs, labels[truth_idxs]] = 1
-        delta_targets[b, anchor_idxs] = encode_boxes(boxes[truth_idxs], anchors[anchor_idxs])
-    # Selected, not multiplied by a mask: 0 * NaN is NaN.
-    focal = sigmoid_focal_loss(cls_logits[counted], cls_targets[counted], alpha=alpha, gamma=gamma)
-    distance = smooth_l1_loss(box_deltas[foreground], delta_targets[foreground], beta=beta)
-    normaliser = foreground.sum().clamp(min=1)
+    counted = (matched_idxs >= -1)[..., None]
+    image_idxs, anchor_idxs = torch.where(matched_idxs >= 0)
+    first = torch.tensor([0, *accumulate(len(truths) for truths in gt_labels)], device=labels.device)  # of each image
+    truth_idxs = first[image_idxs] + matched_idxs[image_idxs, anchor_idxs]
+    cls_targets = torch.zeros_like(cls_logits)
+    cls_targets[image_idxs, anchor_idxs, labels[truth_idxs]] = 1
+    # Selected before the loss, not multiplied by 0 after it: 0 * NaN is NaN.
+    focal = sigmoid_focal_loss(cls_logits.where(counted, 0), cls_targets, alpha=alpha, gamma=gamma).where(counted, 0)
+    code = encode_boxes(boxes[truth_idxs], anchors[anchor_idxs]).to(anchors.dtype)
+    distance = smooth_l1_loss(box_deltas[image_idxs, anchor_idxs], code, beta=beta)
+    normaliser = max(1, len(anchor_idxs))
     wide = torch.promote_types(cls_logits.dtype, torch.float32)
     classification, regression = focal.sum(dtype=wide) / normaliser, distance.sum(dtype=wide) / normaliser
     return RetinaNetLoss(classification.to(cls_logits.dtype), regression.to(cls_logits.dtype))

@@ -83,7 +83,7 @@ def train_detector(
 
 def _train_step(model: nn.Module, optimizer, batch: tuple, step: int, max_grad_norm: float) -> StepReport:
     loss = model.loss(*batch)
-    classification, regression = loss.classification.item(), loss.regression.item()
+    classification, regression = torch.stack(loss).tolist()  # both at once: the GPU is waited for once
     if not (math.isfinite(classification) and math.isfinite(regression)):
         parts = f"classification {classification}, regression {regression}"
         raise FloatingPointError(f"the loss is not finite at step {step}: {parts}")

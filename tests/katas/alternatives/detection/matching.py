@@ -11,14 +11,21 @@ BETWEEN_THRESHOLDS = -2
 
 
 def match_anchors(
-    match_quality_matrix: Float[Tensor, "M N"],
+    match_quality_matrix: Float[Tensor, "*images M N"],
     *,
     fg_iou_thresh: float = 0.5,
     bg_iou_thresh: float = 0.4,
     allow_low_quality_matches: bool = True,
-) -> Int64[Tensor, " N"]:
+) -> Int64[Tensor, "*images N"]:
     if not bg_iou_thresh <= fg_iou_thresh:
         raise ValueError("bg_iou_thresh > fg_iou_thresh")
+    if match_quality_matrix.ndim > 2:
+        options = fg_iou_thresh, bg_iou_thresh, allow_low_quality_matches
+        return torch.stack([_match(image, *options) for image in match_quality_matrix])
+    return _match(match_quality_matrix, fg_iou_thresh, bg_iou_thresh, allow_low_quality_matches)
+
+
+def _match(match_quality_matrix, fg_iou_thresh, bg_iou_thresh, allow_low_quality_matches):
     num_truths, num_anchors = match_quality_matrix.shape
     matched = torch.full((num_anchors,), BACKGROUND, device=match_quality_matrix.device, dtype=torch.int64)
     for anchor in range(num_anchors):
