@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "runs"  # what checks leave behind
 OWN_TREE, SOLUTIONS, ALTERNATIVES = "katas", "solutions", "tests/katas/alternatives"
 TREES = (OWN_TREE, SOLUTIONS, ALTERNATIVES)
 ORDER = ("warmup", "detection", "diffusion", "rl", "active_learning", "splatting")

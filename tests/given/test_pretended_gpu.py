@@ -63,8 +63,8 @@ def test_the_full_checks_find_everything_on_the_gpu(tmp_path):
     topics = [topic for topic in catalog.topics() if (ROOT / "solutions" / topic).is_dir()]
     checks = [f"katas/{topic}/test_{kind}.py" for topic in topics for kind in ("full_training", "dynamics")]
     result = run_module(
-        "pytest", "--assert=plain", *checks, "-m", "gpu", "--impl", "solutions", "--tb=long", "-q",
-        "-p", "tests.given.pretend_gpu", "-p", "tests.given.short_checks", "--data", tmp_path,
+        "pytest", *checks, "-m", "gpu", "--short", "--impl", "solutions", "--tb=long", "-q",
+        "-p", "tests.given.pretend_gpu", "--data", tmp_path,
         folder=tmp_path, timeout=280,
     )  # fmt: skip
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"

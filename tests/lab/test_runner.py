@@ -525,6 +525,30 @@ def test_gated(error, run_dir):
     assert "pictures and metrics" not in text_of(result), "neither left anything"
 
 
+SHORT_CHECK = """import pytest
+
+STEPS = 1000
+
+
+@pytest.mark.gpu
+def test_a_long_training(device, run_dir, record_property):
+    (run_dir / "steps.txt").write_text(str(STEPS))
+    assert STEPS == 7, "right code does not get there so soon"
+    (run_dir / "to_the_end.txt").write_text("yes")
+"""
+
+
+def test_short_checks_run_to_their_end_and_assert_nothing(toy):
+    toy.write("katas/toy/given/__init__.py", "")
+    toy.write("katas/toy/given/short.py", "MODULES = ()\nCHANGES = {'STEPS': lambda steps: steps // 500}\n")
+    toy.write("katas/toy/test_full_training.py", SHORT_CHECK)
+    asked = ("katas/toy", "-m", "gpu", "--device", "cpu")
+    assert toy.pytest(*asked, "--short").ret == 0 and toy.pytest(*asked).ret == 1
+    short, real = toy.path / "runs/short/toy/a_long_training", toy.path / "runs/toy/a_long_training"
+    assert (short / "steps.txt").read_text() == "2" and (short / "to_the_end.txt").is_file()
+    assert (real / "steps.txt").read_text() == "1000", "a short run writes beside what a real one has left"
+
+
 # --- the card and the PyTorch build ---------------------------------------------------------------------------------
 
 CUDA_126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]  # torch 2.7.1 from PyPI

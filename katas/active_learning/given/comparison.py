@@ -101,7 +101,7 @@ def _key(task: Task) -> str:
 
 
 def folder_of(task: Task) -> Path:
-    return catalog.ROOT / "runs" / "active_learning" / task.name
+    return catalog.RUNS / "active_learning" / task.name
 
 
 def numbers_of_labels(rounds: Sequence[Round]) -> Tensor:

@@ -145,8 +145,8 @@ def check_digits(train, test, seed, device, run_dir, metrics, progress, budget, 
     torch.manual_seed(seed)
     model = digit_unet(device, channels)
     recorder = Recorder(run_dir, metrics, progress(steps, name))
-    images, t = to_model_range(train.images[:128]).to(device), torch.zeros(128, device=device).long()
-    flops = training_flops(model, 128, images, t, train.labels[:128].to(device))
+    images, labels = to_model_range(train.images[:128]).to(device), train.labels[:128].to(device)
+    flops = training_flops(model, 128, images, torch.zeros_like(labels), labels)
     # a guided step of sampling is two forward passes, a third of a step of training each
     for_all_steps = real_labels[:SAMPLING_BATCH_SIZE]
     sampling = flops / 3 * 2 * (sets * len(real_labels) * FEW_STEPS + len(for_all_steps) * len(schedule)) / 128

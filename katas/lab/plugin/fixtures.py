@@ -84,7 +84,7 @@ def run_dir(request) -> Iterator[Path]:
     """runs/<topic>/<check>/, where a check leaves its pictures and metrics; the summary says so."""
     topic, _ = catalog.kata_of_node(request.node.nodeid) or ("other", "")
     check = re.sub(r"\W+", "_", request.node.name.removeprefix("test_")).strip("_")
-    folder = catalog.ROOT / "runs" / topic / check
+    folder = catalog.RUNS / topic / check
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
         request.config.stash[in_use] = folder
