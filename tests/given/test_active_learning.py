@@ -92,7 +92,7 @@ def task(calls, *, budget=9):
 
 @pytest.fixture(autouse=True)
 def runs_in(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison.catalog, "ROOT", tmp_path)
+    monkeypatch.setattr(comparison.catalog, "RUNS", tmp_path / "runs")
     for module in (learning_curves, loop, pool_of_the_solutions):  # the learner's are stubs
         for name in set(vars(module)) & set(vars(comparison)):
             monkeypatch.setattr(comparison, name, getattr(module, name))
