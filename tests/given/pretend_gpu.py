@@ -199,7 +199,7 @@ def install() -> None:
         get_device_name="a pretended GPU", get_arch_list=["sm_61"], max_memory_allocated=0, synchronize=None,
         get_device_properties=types.SimpleNamespace(total_memory=6 * 2**30), set_per_process_memory_fraction=None,
         reset_peak_memory_stats=None, is_current_stream_capturing=False, get_rng_state=torch.get_rng_state(),
-        set_rng_state=None,
+        set_rng_state=None, set_device=None,
     )  # fmt: skip
     for name, answer in answers.items():
         setattr(torch.cuda, name, lambda *args, answer=answer, **kwargs: answer)

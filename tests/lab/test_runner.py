@@ -17,6 +17,7 @@ import torch
 
 from katas.lab.checks.recorder import save
 from katas.lab.plugin.doctor import unsupported_card
+from katas.lab.plugin.fixtures import card_of
 from tests.conftest import FIRST
 
 WRONG_ADD = """def add(x: float, y: float) -> float:
@@ -553,6 +554,10 @@ def test_short_checks_run_to_their_end_and_assert_nothing(toy):
 
 CUDA_126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]  # torch 2.7.1 from PyPI
 CUDA_128 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+
+
+def test_workers_take_turns_with_the_cards():
+    assert [card_of(f"gw{n}", 3) for n in range(5)] == [0, 1, 2, 0, 1] and card_of("gw7", 1) == 0
 
 
 @pytest.mark.parametrize(

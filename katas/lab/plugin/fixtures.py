@@ -47,7 +47,10 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture
 def device(request):
-    """The torch.device of `--device`, held to what a GTX 1060 has: 5.5 GiB, and float32 without TF32."""
+    """The torch.device of `--device`, held to what a GTX 1060 has: 5.5 GiB, and float32 without TF32.
+
+    Under `-n`, the workers take turns with the cards of the machine.
+    """
     import torch
 
     wanted = request.config.getoption("--device")
@@ -57,8 +60,15 @@ def device(request):
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    card = card_of(getattr(request.config, "workerinput", {}).get("workerid", "gw0"), torch.cuda.device_count())
+    torch.cuda.set_device(card)
     cap_gpu_memory()
-    return torch.device("cuda")
+    return torch.device("cuda", card)
+
+
+def card_of(worker: str, cards: int) -> int:
+    """Of xdist's workers gw0, gw1, …"""
+    return int(worker.removeprefix("gw")) % cards
 
 
 @pytest.fixture

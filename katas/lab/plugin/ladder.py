@@ -35,7 +35,9 @@ class Ladder:
     def pytest_runtest_logreport(self, report):
         if report.when == "teardown":  # by then the test has said all that it will
             self.artefacts.update(value for key, value in report.user_properties if key == "artefacts")
-            self.told += [f"{key}: {value}" for key, value in report.user_properties if key in ("cost", "speed")]
+            self.told += [
+                f"{key}: {value}" for key, value in report.user_properties if key in ("cost", "speed", "found")
+            ]
         names = kata_of_node(report.nodeid)
         if names is None:
             return
