@@ -9,11 +9,12 @@ taken in turns: about as fast as scikit-activeml or faster, and at least 4 times
 """
 
 import importlib
-import statistics
-import time
+from functools import partial
 
 import pytest
 import torch
+
+from katas.lab.checks.speed import in_turns, ratio, told
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -54,31 +55,18 @@ def k_center_anew(features: torch.Tensor, labelled: torch.Tensor, budget: int) -
     return torch.tensor(chosen)
 
 
-def seconds(task) -> float:
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
-
-
-def synchronised(task, device: str):
-    def run():
-        task()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return run
+def scores(name: str, device: str):
+    given = log_probs(device)
+    return {who: partial(score_of(tree, name), given) for who, tree in WHO.items()}
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("who", [*WHO, "scikit-activeml"])
 @pytest.mark.parametrize("name", THEIR_NAMES)
-def test_speed_of_scores(benchmark, request, name, who, device):
-    if device == "cuda" and (request.config.getoption("--device") == "cpu" or who not in WHO):
-        pytest.skip("scikit-activeml runs on the CPU" if who not in WHO else "--device cpu")
-    benchmark.group = f"{name}, {EXAMPLES:,} examples of {CLASSES} classes, on {device}"
-    given, score = log_probs(device), score_of(WHO[who], name) if who in WHO else theirs(name)
-    given = given if who in WHO else given.exp().numpy()
-    benchmark.pedantic(synchronised(lambda: score(given), device), rounds=100, warmup_rounds=10)
+def test_speed_of_scores(request, record_property, name, device):
+    if device == "cuda" and request.config.getoption("--device") == "cpu":
+        pytest.skip("--device cpu")
+    times = told(in_turns(scores(name, device), device))
+    record_property("speed", f"{name}, {EXAMPLES:,} examples of {CLASSES} classes on {device}: {times}")
 
 
 @pytest.mark.parametrize("name", THEIR_NAMES)
@@ -87,34 +75,33 @@ def test_scores_rank_like_those_of_scikit_activeml_and_are_as_fast(name, record_
     exact = log_probs(dtype=torch.float64)
     expected = torch.from_numpy(others(exact.exp().numpy()))
     assert torch.equal(ours(exact).argsort(stable=True), expected.argsort(stable=True)), "the same ranking"
-    given = log_probs()
-    probs = given.exp().numpy()
-    times = [[seconds(lambda: others(probs)), seconds(lambda: ours(given))] for _ in range(60)][10:]
-    ratio = statistics.median(other / own for other, own in times)
-    record_property("speed", f"{name}, solution: {ratio:.1f} times as fast as scikit-activeml")
+    probs = log_probs().exp().numpy()
+    times = in_turns({"solution": scores(name, "cpu")["solution"], "theirs": lambda: others(probs)})
+    found = ratio(times, "theirs", "solution")
+    record_property("speed", f"{name}, solution: {found:.1f} times as fast as scikit-activeml")
     # AMD EPYC, one thread: 2.3, 1.3 and 1.2 for least confidence, margin and entropy
-    assert ratio >= 0.9, f"{ratio:.2f} times as fast as scikit-activeml"
+    assert found >= 0.9, f"{found:.2f} times as fast as scikit-activeml"
+
+
+def coverings(device: str, **tasks):
+    features = points(device)
+    tasks |= {who: k_center_of(tree) for who, tree in WHO.items()} if not tasks else {}
+    return {who: partial(task, features, features[:20], CENTRES) for who, task in tasks.items()}
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("who", WHO)
-def test_speed_of_k_center(benchmark, request, who, device):
+def test_speed_of_k_center(request, record_property, device):
     if device == "cuda" and request.config.getoption("--device") == "cpu":
         pytest.skip("--device cpu")
-    features, k_center = points(device), k_center_of(WHO[who])
-    benchmark.group = f"k_center_greedy, {CENTRES} of {EXAMPLES:,} points, on {device}"
-    task = synchronised(lambda: k_center(features, features[:20], CENTRES), device)
-    benchmark.pedantic(task, rounds=3, warmup_rounds=1)
+    times = told(in_turns(coverings(device), device))
+    record_property("speed", f"k_center_greedy, {CENTRES} of {EXAMPLES:,} points on {device}: {times}")
 
 
 def test_k_center_updates_its_distances(record_property):
     features, ours = points(), k_center_of("solutions")
     few = [task(features, features[:20], FEW_CENTRES) for task in (ours, k_center_anew)]
     assert torch.equal(*few), "the same points"
-    times = [
-        [seconds(lambda t=t: t(features, features[:20], CENTRES)) for t in (k_center_anew, ours)] for _ in range(3)
-    ]
-    ratio = statistics.median(other / own for other, own in times)
-    record_property("speed", f"k_center_greedy, solution: {ratio:.0f} times as fast as all distances anew")
+    found = ratio(in_turns(coverings("cpu", solution=ours, anew=k_center_anew)), "anew", "solution")
+    record_property("speed", f"k_center_greedy, solution: {found:.0f} times as fast as all distances anew")
     # AMD EPYC, one thread: 7
-    assert ratio >= 4, f"{ratio:.1f} times as fast as all distances anew"
+    assert found >= 4, f"{found:.1f} times as fast as all distances anew"

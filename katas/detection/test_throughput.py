@@ -1,15 +1,14 @@
 """How fast: yours, the reference solution, and the library that one would use instead. `pytest … -m benchmark`
 
-One table for each operation and device. On the CPU everything runs on one thread, as several of the libraries
-do anyway; on the GPU every round ends with a synchronisation. Then the promises that the solutions keep against the
-libraries on the CPU: ratios of best times, taken in turns within this run.
+One line for each operation and device: medians of rounds taken in turns. On the CPU everything runs on one thread, as
+several of the libraries do anyway; on the GPU every round ends with a synchronisation. Then the promises that the
+solutions keep against the libraries on the CPU: ratios of best times.
 """
 
 import contextlib
 import functools
 import importlib
 import io
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +19,8 @@ import torchvision
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torchvision.models.detection._utils import BoxCoder
+
+from katas.lab.checks.speed import in_turns, told
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -151,41 +152,23 @@ def moved(value, device: str):
     return value
 
 
-def run(function: Callable, inputs: tuple, device: str) -> None:
-    function(*inputs)
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def seconds(function: Callable, inputs: tuple) -> float:
-    start = time.perf_counter()
-    function(*inputs)
-    return time.perf_counter() - start
+def rounds(name: str, device: str, *who: str) -> dict[str, list[float]]:
+    operation = OPERATIONS[name]
+    inputs = moved(operation.inputs(), device)
+    return in_turns({each: functools.partial(implementation(operation, each), *inputs) for each in who}, device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("who", ["yours", "solution", "library"])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_speed(benchmark, request, name, who, device):
+def test_speed(request, record_property, name, device):
     if device == "cuda" and request.config.getoption("--device") == "cpu":
         pytest.skip("--device cpu")
-    operation = OPERATIONS[name]
-    function, inputs = implementation(operation, who), moved(operation.inputs(), device)
-    benchmark.group = f"{name} on {device}"
-    run(function, inputs, device)  # the first time allocates memory and loads kernels
-    if name == "coco":  # seconds a round
-        benchmark.pedantic(run, args=(function, inputs, device), rounds=3)
-    else:
-        benchmark(run, function, inputs, device)
+    record_property("speed", f"{name} on {device}: {told(rounds(name, device, 'yours', 'solution', 'library'))}")
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_solution_keeps_up_with_the_library(name, record_property):
-    operation = OPERATIONS[name]
-    inputs = operation.inputs()
-    solution, library = (implementation(operation, who) for who in ("solution", "library"))
-    times = [(seconds(solution, inputs), seconds(library, inputs)) for _ in range(3 if name == "coco" else 40)]
-    mine, theirs = (min(column) for column in zip(*times, strict=True))
-    ratio = f"{1e3 * mine:.2f} ms against {1e3 * theirs:.2f} ms, {mine / theirs:.2f} times"
-    record_property("speed", f"{name} on cpu, solution and library: {ratio}")
-    assert mine <= operation.at_most * theirs, f"{name}: {ratio}; promised is at most {operation.at_most} times"
+    times, most = rounds(name, "cpu", "solution", "library"), OPERATIONS[name].at_most
+    found = min(times["solution"]) / min(times["library"])
+    record_property("speed", f"{name} on cpu, solution: {found:.2f} times the library's best time")
+    assert found <= most, f"{name}: {found:.2f} times the library's time; promised is at most {most}"

@@ -1,18 +1,18 @@
 """How fast: a sampler beside the network that it calls, training steps and samples. `pytest … -m benchmark`
 
-One table for each task and device: yours and the reference solution. A round of training is ten steps of 128 images
-of 8 × 8 pixels; a round of sampling gives 128 digits in twenty steps of DDIM; the summary tells both in images per
-second. On the CPU everything runs on one thread; on the GPU every round ends with a synchronisation. Then the
-promise that the solutions keep: one step of a sampler costs at most a tenth more than its network: the median ratio
-of CPU times, taken in turns.
+One line for each task and device: medians of yours and of the reference solution, taken in turns. A round of training
+is ten steps of 128 images of 8 × 8 pixels; a round of sampling gives 128 digits in twenty steps of DDIM. On the CPU
+everything runs on one thread; on the GPU every round ends with a synchronisation. Then the promise that the solutions
+keep: one step of a sampler costs at most a tenth more than its network, as the median ratio of CPU times.
 """
 
 import importlib
-import statistics
 import time
 
 import pytest
 import torch
+
+from katas.lab.checks.speed import in_turns, ratio, told
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -67,43 +67,20 @@ class Setting:
         )  # fmt: skip
 
 
-def run(task, device: str) -> None:
-    task()
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def seconds(task) -> float:
-    """Of this thread alone: what else runs on the machine does not count."""
-    start = time.thread_time()
-    task()
-    return time.thread_time() - start
-
-
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("who", TREES)
 @pytest.mark.parametrize("task", ["network", "ddpm_step", "ddim_step", "sampling", "training"])
-def test_speed(benchmark, request, record_property, task, who, device):
+def test_speed(request, record_property, task, device):
     if device == "cuda" and request.config.getoption("--device") == "cpu":
         pytest.skip("--device cpu")
-    function = getattr(Setting(who, device), task)
-    images = {"sampling": COUNT, "training": TRAINING_STEPS * COUNT}.get(task)
-    benchmark.group = f"{task}{f', {images} images a round' if images else ''}, on {device}"
-    run(function, device)  # the first time allocates memory and loads kernels
-    if not images:
-        benchmark(run, function, device)
-        return
-    benchmark.pedantic(run, args=(function, device), rounds=3)
-    if benchmark.stats:  # None with --benchmark-disable
-        rate = images / benchmark.stats.stats.median
-        record_property("speed", f"{task} on {device}, {who}: {rate:,.0f} images per second")
+    times = in_turns({who: getattr(Setting(who, device), task) for who in TREES}, device)
+    images = {"sampling": COUNT, "training": TRAINING_STEPS * COUNT}.get(task, 0)
+    record_property("speed", f"{task} on {device}: {told(times, images, 'images')}")
 
 
 @pytest.mark.parametrize("step", ["ddpm_step", "ddim_step"])
 def test_a_step_of_the_solution_costs_little_more_than_its_network(step, record_property):
     setting = Setting("solution", "cpu")
-    tasks = getattr(setting, step), setting.network
-    times = [[seconds(task) for task in tasks] for _ in range(80)]
-    ratio = statistics.median(whole / network for whole, network in times)
-    record_property("speed", f"{step} on cpu, solution: {ratio:.3f} times its network")
-    assert ratio <= 1.1, f"{step}: {ratio:.3f} times its network; promised is at most 1.1 times"
+    times = in_turns({"step": getattr(setting, step), "network": setting.network}, clock=time.thread_time)
+    found = ratio(times, "step", "network")
+    record_property("speed", f"{step} on cpu, solution: {found:.3f} times its network")
+    assert found <= 1.1, f"{step}: {found:.3f} times its network; promised is at most 1.1 times"

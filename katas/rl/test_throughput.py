@@ -2,24 +2,27 @@
 
 The race: your PPO against stable-baselines3's, on CartPole (`given/race.py`).
 
-CartPole: a round is one step of 16,384 environments, beside gymnasium's own vector environment.
+Lines of medians, of rounds taken in turns. CartPole: a round is one step of 16,384 environments, beside gymnasium's own
+vector environment.
 
 Advantages: a round is one call of `compute_gae` on 2,048 steps of 64 environments. `elements` is the plain loop over
 steps and environments on Python numbers, `steps` a loop over steps with numpy rows.
 
-On the CPU everything runs on one thread. The promises that the solution keeps are medians of ratios taken in turns:
+On the CPU everything runs on one thread. The promises that the solution keeps are medians of ratios of CPU times:
 advantages at least 5 times as fast as `elements` and no slower than `steps`, carts about as fast as gymnasium's.
 """
 
 import importlib
 import statistics
 import time
+from functools import partial
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
+from katas.lab.checks.speed import in_turns, ratio, told
 from katas.rl.given import race
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
@@ -66,31 +69,27 @@ def of_tree(tree: str):
 WHO = {"yours": "katas", "solution": "solutions"}
 
 
+def advantages(device: str, *who: str):
+    parts, tasks = rollout(device), {"elements": elements, "steps": steps}
+    return {each: partial(of_tree(WHO[each]) if each in WHO else tasks[each], *parts) for each in who}
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("who", [*WHO, "elements", "steps"])
-def test_speed(benchmark, request, who, device):
-    if device == "cuda" and (request.config.getoption("--device") == "cpu" or who not in WHO):
-        pytest.skip("the loops run on the CPU" if who not in WHO else "--device cpu")
-    function = of_tree(WHO[who]) if who in WHO else {"elements": elements, "steps": steps}[who]
-    parts = rollout(device)
-
-    def run():
-        function(*parts)
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    benchmark.group = f"compute_gae, {STEPS} steps of {ENVIRONMENTS} environments, on {device}"
-    benchmark.pedantic(run, rounds=30 if who != "elements" else 3, warmup_rounds=10 if who in WHO else 1)
+def test_speed(request, record_property, device):
+    if device == "cuda" and request.config.getoption("--device") == "cpu":
+        pytest.skip("--device cpu")
+    loops = () if device == "cuda" else ("elements", "steps")
+    times = in_turns(advantages(device, *WHO, *loops), device)
+    record_property("speed", f"compute_gae, {STEPS} steps of {ENVIRONMENTS} environments on {device}: {told(times)}")
 
 
-@pytest.mark.parametrize("loop, floor", [(elements, 5), (steps, 1)], ids=["elements", "steps"])
+@pytest.mark.parametrize("loop, floor", [("elements", 5), ("steps", 1)])
 def test_the_solution_is_faster_than_a_loop(loop, floor, record_property):
-    parts, ours = rollout(), of_tree("solutions")
-    torch.testing.assert_close(ours(*parts), loop(*parts), rtol=1e-3, atol=1e-3)
-    times = [[seconds(task, parts) for task in (loop, ours)] for _ in range(9)]
-    ratio = statistics.median(theirs / own for theirs, own in times)
-    record_property("speed", f"compute_gae, solution: {ratio:.1f} times as fast as the loop over {loop.__name__}")
-    assert ratio >= floor, f"{ratio:.2f} times as fast as the loop over {loop.__name__}; promised is {floor}"
+    tasks = advantages("cpu", "solution", loop)
+    torch.testing.assert_close(tasks["solution"](), tasks[loop](), rtol=1e-3, atol=1e-3)
+    found = ratio(in_turns(tasks, seconds=4, clock=time.thread_time), loop, "solution")
+    record_property("speed", f"compute_gae, solution: {found:.1f} times as fast as the loop over {loop}")
+    assert found >= floor, f"{found:.2f} times as fast as the loop over {loop}; promised is {floor}"
 
 
 CARTS = 16_384
@@ -110,30 +109,27 @@ def carts_of_gymnasium():
     return lambda actions: envs.step(actions.numpy())
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("who", [*WHO, "gymnasium"])
-def test_speed_of_carts(benchmark, request, who, device):
-    if device == "cuda" and (request.config.getoption("--device") == "cpu" or who not in WHO):
-        pytest.skip("gymnasium steps on the CPU" if who not in WHO else "--device cpu")
-    step = carts_of(WHO[who], device) if who in WHO else carts_of_gymnasium()
+def carts(device: str, *who: str):
     actions = torch.randint(2, (CARTS,), device=device)
+    return {
+        each: partial(carts_of(WHO[each], device) if each in WHO else carts_of_gymnasium(), actions) for each in who
+    }
 
-    def run():
-        step(actions)
-        if device == "cuda":
-            torch.cuda.synchronize()
 
-    benchmark.group = f"CartPole, a step of {CARTS:,} environments, on {device}"
-    benchmark.pedantic(run, rounds=200, warmup_rounds=20)
+@pytest.mark.parametrize("device", DEVICES)
+def test_speed_of_carts(request, record_property, device):
+    if device == "cuda" and request.config.getoption("--device") == "cpu":
+        pytest.skip("--device cpu")
+    times = in_turns(carts(device, *WHO, *(() if device == "cuda" else ("gymnasium",))), device)
+    record_property("speed", f"CartPole on {device}: {told(times, CARTS, 'carts')}")
 
 
 def test_carts_in_tensors_are_as_fast_as_gymnasiums(record_property):
-    tasks, actions = (carts_of_gymnasium(), carts_of("solutions", "cpu")), torch.randint(2, (CARTS,))
-    times = [[seconds(task, [actions]) for task in tasks] for _ in range(400)][50:]
-    ratio = statistics.median(theirs / own for theirs, own in times)
-    record_property("speed", f"CartPole, solution: {ratio:.2f} times as fast as gymnasium's, {CARTS:,} environments")
+    times = in_turns(carts("cpu", "solution", "gymnasium"), seconds=4, clock=time.thread_time)
+    found = ratio(times, "gymnasium", "solution")
+    record_property("speed", f"CartPole, solution: {found:.2f} times as fast as gymnasium's, {CARTS:,} environments")
     # one thread of an AMD EPYC: 1.00 to 1.18 in seven runs
-    assert ratio >= 0.85, f"{ratio:.2f} times as fast as gymnasium's vector environment"
+    assert found >= 0.85, f"{found:.2f} times as fast as gymnasium's vector environment"
 
 
 def test_the_race_to_a_balanced_cartpole(record_property):
@@ -143,10 +139,3 @@ def test_the_race_to_a_balanced_cartpole(record_property):
     record_property("speed", f"PPO to 475 on CartPole, yours {own:.1f} s, stable-baselines3 {theirs:.1f} s")
     # one thread of an AMD EPYC, stable-baselines3 2.9: 2.5 s and 5.4 s
     assert not any(np.isnan(pairs).flat), f"seconds to the goal, NaN if it was never reached: {pairs}"
-
-
-def seconds(task, parts) -> float:
-    """Of this thread alone: what else runs on the machine does not count."""
-    start = time.thread_time()
-    task(*parts)
-    return time.thread_time() - start

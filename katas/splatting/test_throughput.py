@@ -13,10 +13,12 @@ import importlib
 import math
 import statistics
 import time
+from functools import partial
 
 import pytest
 import torch
 
+from katas.lab.checks.speed import in_turns, ratio, told
 from katas.splatting.given.tile_loop import tile_loop
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
@@ -64,26 +66,30 @@ def seconds(task) -> float:
     return time.perf_counter() - start
 
 
+def images(device: str, *who: str):
+    return {
+        each: partial(
+            round_of, tiled_of(WHO[each]) if each in WHO else tile_loop, scene(device, WHO.get(each, "solutions"))
+        )
+        for each in who
+    }
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("who", [*WHO, "tile loop"])
-def test_speed(benchmark, request, who, device):
+def test_speed(request, record_property, device):
     if device == "cuda" and request.config.getoption("--device") == "cpu":
         pytest.skip("--device cpu")
-    given = scene(device, WHO.get(who, "solutions"))
-    rasterizer = tiled_of(WHO[who]) if who in WHO else tile_loop
-    benchmark.group = f"an image of {SIDE} × {SIDE} and its gradients, {COUNT:,} Gaussians, on {device}"
-    rounds = 2 if who == "tile loop" else 10
-    benchmark.pedantic(lambda: round_of(rasterizer, given), rounds=rounds, warmup_rounds=min(rounds - 1, 3))
+    times = told(in_turns(images(device, *WHO, "tile loop")))
+    record_property("speed", f"{SIDE} × {SIDE} pixels and gradients, {COUNT:,} Gaussians on {device}: {times}")
 
 
 def test_tiles_are_faster_than_a_loop_over_tiles(record_property):
-    given, ours = scene("cpu", "solutions"), tiled_of("solutions")
-    (one, _), (other, _) = round_of(ours, given), round_of(tile_loop, given)
+    tasks = images("cpu", "solution", "tile loop")
+    (one, _), (other, _) = (task() for task in tasks.values())
     assert (one - other).abs().mean() < 2 / 255, "the two show the same image: the loop draws to three deviations"
-    times = [[seconds(lambda task=task: round_of(task, given)) for task in (tile_loop, ours)] for _ in range(3)]
-    ratio = statistics.median(theirs / own for theirs, own in times)
-    record_property("speed", f"rasterize_tiled, solution: {ratio:.1f} times as fast as a loop over tiles")
-    assert ratio >= 2, f"{ratio:.2f} times as fast as the loop over tiles; promised is 2"
+    found = ratio(in_turns(tasks), "tile loop", "solution")
+    record_property("speed", f"rasterize_tiled, solution: {found:.1f} times as fast as a loop over tiles")
+    assert found >= 2, f"{found:.2f} times as fast as the loop over tiles; promised is 2"
 
 
 def test_tiles_are_faster_than_brute_force(record_property):

@@ -11,7 +11,7 @@ from katas.lab import forks
 
 # Without --force-reinstall pip leaves 2.7.1+cpu or +cu128 as it is: for pip these are 2.7.1.
 INSTALL = "pip install --force-reinstall torch==2.7.1 torchvision==0.22.1"
-NEEDED = ("torch", "torchvision", "jaxtyping", "beartype", "pytest_timeout", "pytest_benchmark")
+NEEDED = ("torch", "torchvision", "jaxtyping", "beartype", "pytest_timeout")
 
 
 def refuse_another_python() -> None:

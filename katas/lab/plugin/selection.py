@@ -49,10 +49,6 @@ def pytest_configure(config):
     config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
     if config.option.reportchars == "fE" and _is_about_katas(config):
         config.option.reportchars = ""  # pytest's default summary: it would list once more what the ladder tells
-    if config.getoption("benchmark_columns", "no plugin") is None:  # its default is twice as wide as a terminal
-        config.option.benchmark_columns = ["min", "median", "ops", "rounds"]
-    if config.getoption("benchmark_warmup", "no plugin") is False:
-        config.option.benchmark_warmup = True  # else whoever is first pays for the clocks of a GPU that has rested
     _load_hypothesis_profile(config)
     if config.getoption("--device") == "cuda":
         doctor.refuse_wrong_device(config)
