@@ -15,5 +15,6 @@ KATAS = (
     "ema",
     "unet",
     "sample_metrics",
+    "flow_matching",
     "training",
 )

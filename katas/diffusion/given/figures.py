@@ -9,6 +9,7 @@ import torch
 from katas.diffusion.ddim import ddim_sample_loop, ddim_timesteps
 from katas.diffusion.ddpm import p_sample_loop
 from katas.diffusion.ema import EMA
+from katas.diffusion.flow_matching import euler_sample_loop, heun_sample_loop
 from katas.diffusion.forward_process import q_sample
 from katas.diffusion.given.densities import moons
 from katas.diffusion.given.gaussians import GaussianMixture
@@ -134,6 +135,36 @@ def two_ways_back(path) -> None:
     save(figure, path)
 
 
+def exact_velocity(x, t):
+    """Of the same mixture, in flow matching: x / scale is diffusion's x at the level ᾱ."""
+    time = float(t[0])
+    scale = (time**2 + (1 - time) ** 2) ** 0.5
+    level = torch.tensor([(time / scale) ** 2], dtype=torch.float64)
+    noise = CORNERS.predict_noise(x / scale, torch.zeros(len(x), dtype=torch.int64), level)
+    x_start = (x - (1 - time) * noise) / time if time > 0 else CORNERS.mean()  # pure noise says nothing of its sample
+    return x_start - noise
+
+
+def straight(path) -> None:
+    """Thirty paths of flow matching: the lines that a network learns from, and what samplers make of their mean."""
+    noise = torch.randn(400, 2, generator=rng(), dtype=torch.float64)
+    figure, axes = new_figure(1, 4, size=(2.0, 2.2))
+    samples, _ = CORNERS.sample(400, rng(1))
+    ways = {"pairs to learn from": torch.stack([noise, samples])}
+    for name, solver, steps in (
+        ("Euler, 100 steps", euler_sample_loop, 100),
+        ("Euler, 3 steps", euler_sample_loop, 3),
+        ("Heun, 3 steps", heun_sample_loop, 3),
+    ):
+        way = [noise]
+        solver(exact_velocity, noise, steps, on_step=lambda t, x, way=way: way.append(x.clone()))
+        ways[name] = torch.stack(way)
+    for axis, (name, way) in zip(axes, ways.items(), strict=True):
+        axis.plot(way[:, :30, 0], way[:, :30, 1], color=BLUE, linewidth=0.5, alpha=0.7)
+        cloud(axis, way[-1], name, color=AMBER)
+    save(figure, path)
+
+
 def guidance(path) -> None:
     """One of three classes, at three scales: the samples are pulled to where the class is plain."""
     figure, axes = new_figure(1, 3, size=(2.1, 2.2))
@@ -191,6 +222,7 @@ FIGURES = {
     "weights.png": weights,
     "step_back.png": step_back,
     "two_ways_back.png": two_ways_back,
+    "straight.png": straight,
     "guidance.png": guidance,
     "average.png": average,
     "judging.png": judging,

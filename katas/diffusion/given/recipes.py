@@ -5,6 +5,7 @@ import torch
 from katas.diffusion.ddim import ddim_sample_loop, ddim_timesteps
 from katas.diffusion.ddpm import p_sample_loop
 from katas.diffusion.ema import EMA
+from katas.diffusion.flow_matching import flow_matching_loss
 from katas.diffusion.given.denoisers import PointDenoiser
 from katas.diffusion.given.judge import judge_of
 from katas.diffusion.guidance import guided_noise
@@ -85,6 +86,50 @@ def point_model(density, schedule, seed, device, *, target=v_target, steps=POINT
         target=target, ema=ema, warmup_steps=100, on_step=on_step,
     )  # fmt: skip
     return model, ema, generator
+
+
+# --- flow matching ----------------------------------------------------------------------------------------------------
+
+TIME_SCALE = 1000  # networks are told a time in [0, 1] as if it were one of so many timesteps
+
+
+def flow_of(model, samples, seed, device, *, steps, batch_size, labels=None, on_step=None):
+    """Trains `model` by flow matching. Returns the averaged weights' velocity, of (x, t, *labels), and a generator."""
+    generator = torch.Generator(device).manual_seed(seed)
+    ema, optimizer = EMA(model, decay=0.999), torch.optim.AdamW(model.parameters(), lr=2e-3)
+    warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100))
+    for step in range(steps):
+        chosen = torch.randint(len(samples), (batch_size,), generator=generator, device=device)
+        told = () if labels is None else (labels[chosen],)
+        x_start, t = samples[chosen], torch.rand(batch_size, generator=generator, device=device)
+        noise = torch.randn(x_start.shape, generator=generator, device=device)
+        loss = flow_matching_loss(lambda x, t, told=told: model(x, TIME_SCALE * t, *told), x_start, t, noise).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        warmup.step()
+        ema.update(model)
+        if on_step is not None:
+            on_step(step)
+    return lambda x, t, *told: ema.model(x, TIME_SCALE * t, *told), generator
+
+
+def point_flow(density, seed, device, *, steps=POINT_STEPS, on_step=None):
+    """The points, network and steps of `point_model`."""
+    torch.manual_seed(seed)
+    model = PointDenoiser(timestep_embedding).to(device)
+    samples = density(20_000, torch.Generator().manual_seed(seed)).to(device)
+    return flow_of(model, samples, seed, device, steps=steps, batch_size=POINT_BATCH_SIZE, on_step=on_step)
+
+
+def digit_flow(seed, device, *, steps, on_step=None):
+    """The digits, network and steps of `Trained`; labels are never dropped."""
+    train = small_digits("train")
+    torch.manual_seed(seed)
+    images, labels = to_model_range(train.images).to(device), train.labels.to(device)
+    options = dict(steps=steps, batch_size=128, labels=labels, on_step=on_step)
+    return flow_of(digit_unet(device), images, seed, device, **options)
 
 
 # --- digits -----------------------------------------------------------------------------------------------------------
