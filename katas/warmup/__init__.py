@@ -1,0 +1,4 @@
+"""Warm-up: PyTorch at your fingertips, from broadcasting to a training loop that resumes to the bit."""
+
+# The topic's katas in learning order: the one list that everything else reads.
+KATAS = ("tensors",)
