@@ -1,4 +1,8 @@
 """Warm-up: PyTorch at your fingertips, from broadcasting to a training loop that resumes to the bit."""
 
 # The topic's katas in learning order: the one list that everything else reads.
-KATAS = ("tensors",)
+KATAS = (
+    "tensors",
+    "cross_entropy",
+    "metrics",
+)

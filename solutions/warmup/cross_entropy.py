@@ -1,0 +1,45 @@
+"""Cross-entropy: the loss of a classifier, from logits, without ever computing exp of a large number."""
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def log_softmax(logits: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch C"]:
+    """Logarithms of the probabilities of C classes, along the last axis:
+
+        log p_c = z_c - log Σ_k exp(z_k)
+
+    exp(89) is infinite in float32. Softmax does not change if the same number is added to all logits, so subtract the
+    largest first: then every exp is at most 1, and one of them is 1. A logit of -inf has the probability 0. Values and
+    gradients are right at gaps of 1000 between logits, where a softmax followed by a logarithm gives log 0.
+    (`torch.nn.functional.log_softmax`.)
+    """
+    shifted = logits - logits.amax(dim=-1, keepdim=True).detach()  # a constant: it cancels, and so does its gradient
+    return shifted - shifted.exp().sum(dim=-1, keepdim=True).log()
+
+
+def cross_entropy(
+    logits: Float[Tensor, "N C"],
+    targets: Int64[Tensor, " N"],
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+) -> Float[Tensor, ""]:
+    """The mean over the rows of the negative log-likelihood of their targets. With s = `label_smoothing`, a row costs
+
+        -(1 - s) * log p_target - s * mean over c of log p_c
+
+    A row whose target is `ignore_index`, any number, counts nowhere: not in the sum, not in the number of rows, and not
+    in the gradient, even if its logits are NaN. Without any row that counts the loss is 0, and so is its gradient.
+    (`torch.nn.functional.cross_entropy`, which gives NaN there.) A network that knows nothing has a loss of log C.
+
+    0 <= `label_smoothing` <= 1.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must lie in [0, 1], got {label_smoothing}")
+    counts = targets != ignore_index
+    log_probs, targets = log_softmax(logits[counts]), targets[counts]
+    losses = -log_probs.gather(1, targets[:, None])[:, 0]
+    if label_smoothing > 0:  # 0 times the -inf of an impossible class would be NaN
+        losses = (1 - label_smoothing) * losses - label_smoothing * log_probs.mean(dim=1)
+    return losses.sum() / max(1, len(targets))
