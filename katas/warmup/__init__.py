@@ -5,4 +5,7 @@ KATAS = (
     "tensors",
     "cross_entropy",
     "metrics",
+    "initialisation",
+    "batch_norm",
+    "clipping",
 )

@@ -1,0 +1,27 @@
+"""Clipping: one bad batch must not throw the weights away, and a good one must keep its direction."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@torch.no_grad()
+def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Float[Tensor, ""]:
+    """Scales the gradients of all `parameters` together, in place, so that their joint norm is at most `max_norm`.
+
+        norm   = sqrt(sum over all gradients of their squares)          one number for the whole model
+        grad <- grad * min(1, max_norm / norm)
+
+    A norm of each tensor alone would turn the step to another direction. Gradients are never scaled up. The result is
+    the norm before clipping, in the dtype of the first gradient: log it, for it tells of trouble first. It is right
+    where squares overflow or vanish: 1e30 in float32, 1e4 in float16. If it is infinite or NaN, it is returned and no
+    gradient is changed; whoever trains decides. (`torch.nn.utils.clip_grad_norm_` makes them 0 or NaN.)
+
+    `parameters` may be one tensor or a generator. Those without a gradient are left out; with none at all the result is
+    0. `max_norm` >= 0.
+
+    Source: Pascanu et al., On the difficulty of training recurrent neural networks (arXiv 1211.5063).
+    """
+    raise NotImplementedError
