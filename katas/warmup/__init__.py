@@ -8,4 +8,5 @@ KATAS = (
     "initialisation",
     "batch_norm",
     "clipping",
+    "lr_schedules",
 )

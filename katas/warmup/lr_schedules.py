@@ -1,0 +1,34 @@
+"""Learning-rate schedules: a slow start, a long fall, and an end that is exactly where it should be."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+
+def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int, min_ratio: float = 0.0) -> float:
+    """What the learning rate is multiplied by at `step` >= 0, the number of steps that were taken before.
+
+        (step + 1) / warmup_steps                                          while step < warmup_steps
+        min_ratio + (1 - min_ratio) * (1 + cos(pi * p)) / 2                from then on, with
+        p = (step - warmup_steps) / (total_steps - warmup_steps)           but at most 1
+
+    So the first step is small but not 0, the factor is exactly 1 at step = warmup_steps, and exactly `min_ratio` at
+    step = total_steps and for ever after: a cosine that goes on would rise again. With `warmup_steps` = `total_steps`
+    the factor falls from 1 to `min_ratio` at once. It is what `torch.optim.lr_scheduler.LambdaLR` asks for.
+
+    0 <= `warmup_steps` <= `total_steps`, 0 <= `min_ratio` <= 1.
+
+    Source: Loshchilov & Hutter, SGDR (arXiv 1608.03983), and Goyal et al. (arXiv 1706.02677) for the warm-up.
+    """
+    raise NotImplementedError
+
+
+def apply_learning_rate(optimizer: torch.optim.Optimizer, base_rates: Sequence[float], factor: float) -> None:
+    """Sets the rate of every parameter group to its own base rate times the factor.
+
+    `base_rates` are the rates at the start, one for each group: note them before the first step. A rate that is
+    multiplied again and again, step after step, falls like a product of all factors. (`LambdaLR` keeps them as
+    `base_lrs`.) As many `base_rates` as groups.
+    """
+    raise NotImplementedError
