@@ -7,6 +7,7 @@ KATAS = (
     "metrics",
     "initialisation",
     "batch_norm",
+    "optimizers",
     "clipping",
     "lr_schedules",
 )
