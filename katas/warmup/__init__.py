@@ -10,4 +10,5 @@ KATAS = (
     "optimizers",
     "clipping",
     "lr_schedules",
+    "augmentation",
 )
