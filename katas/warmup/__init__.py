@@ -11,4 +11,5 @@ KATAS = (
     "clipping",
     "lr_schedules",
     "augmentation",
+    "resnet",
 )
