@@ -12,4 +12,5 @@ KATAS = (
     "lr_schedules",
     "augmentation",
     "resnet",
+    "training",
 )
