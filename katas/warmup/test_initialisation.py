@@ -4,6 +4,7 @@ Statistics of a million draws are held to the formula, seven standard errors wid
 layers whose output is no tensor.
 """
 
+import contextlib
 import math
 
 import pytest
@@ -144,27 +145,28 @@ def test_a_size_is_no_standard_deviation():
     )
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_model_is_left_as_it_was(fails):
-    model = nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5), nn.Flatten(), nn.Linear(12 + fails, 2)
-    )
-    model[2].eval()
+class Broken(nn.Module):
+    def forward(self, x):
+        raise ValueError("the last layer fails")
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), Broken()], ids=["runs", "fails"])
+def test_the_model_is_left_as_it_was(last):
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5), last)
+    model[1].eval()
     model[0].weight.grad = torch.ones_like(model[0].weight)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    modes, torch_state = [module.training for module in model.modules()], torch.get_rng_state()
-    model[2].train()
-    modes[3] = True
-    try:
-        activation_scales(model, normal(4, 1, 4, 4).float())
-        assert not fails
-    except RuntimeError:
-        assert fails, "right shapes, and yet an error"
-    expect_equal(dict(model.state_dict()), state, "parameters, and the statistics of the batch norm")
-    assert [module.training for module in model.modules()] == modes, "every module is in its own mode"
+    modes, rng_state = [module.training for module in model.modules()], torch.get_rng_state()
+    for norm_trains in (False, True):
+        modes[2] = norm_trains
+        model[1].train(norm_trains)
+        state = {name: value.clone() for name, value in model.state_dict().items()}
+        with pytest.raises(ValueError) if isinstance(last, Broken) else contextlib.nullcontext():
+            activation_scales(model, normal(4, 1, 4, 4).float())
+        expect_equal(dict(model.state_dict()), state, "parameters, and the statistics of the batch norm")
+        assert [module.training for module in model.modules()] == modes, "every module is in its own mode"
     assert not any(module._forward_hooks for module in model.modules()), "no hook is left behind"
     assert model[0].weight.grad is not None and model[0].weight.requires_grad, "gradients stay"
-    assert torch.equal(torch.get_rng_state(), torch_state), "dropout drew from the global generator: put it back"
+    assert torch.equal(torch.get_rng_state(), rng_state), "dropout drew from the global generator: put it back"
 
 
 # --- promises of all katas --------------------------------------------------------------------------------------------

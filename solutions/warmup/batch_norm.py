@@ -10,16 +10,16 @@ class BatchNorm2d(nn.Module):
 
         y = (x - mean) / sqrt(var + eps) * weight + bias
 
-    In training, mean and variance are those of the batch, over all B · H · W values of a channel; the variance is the
-    biased one, divided by N. The running statistics follow them, with the *unbiased* variance, divided by N - 1:
+    In training, mean and variance are those of the batch, over all N = B · H · W values of a channel, with the biased
+    variance, divided by N. Running statistics follow, with the *unbiased* variance, divided by N - 1:
 
         running <- (1 - momentum) * running + momentum * batch
 
-    In evaluation the running statistics are used, so that the answer for an image does not depend on the images beside
-    it. The gradient flows through the batch's mean and variance; running statistics carry none.
+    In evaluation the running statistics are used: an image's answer does not depend on its neighbours. The gradient
+    flows through the batch's mean and variance.
 
-    Parameters `weight` (1) and `bias` (0), buffers `running_mean` (0), `running_var` (1) and `num_batches_tracked` (0)
-    are those of `nn.BatchNorm2d`: state dicts load both ways.
+    Parameters `weight` and `bias`, buffers `running_mean`, `running_var` and `num_batches_tracked` are those of
+    `nn.BatchNorm2d`, with the same first values: state dicts load both ways.
 
     Source: Ioffe & Szegedy, Batch Normalization (arXiv 1502.03167).
     """

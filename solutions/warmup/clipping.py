@@ -14,13 +14,13 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> F
         norm   = sqrt(sum over all gradients of their squares)          one number for the whole model
         grad <- grad * min(1, max_norm / norm)
 
-    A norm of each tensor alone would turn the step to another direction. Gradients are never scaled up. The result is
-    the norm before clipping, in the dtype of the first gradient: log it, for it tells of trouble first. It is right
-    where squares overflow or vanish: 1e30 in float32, 1e4 in float16. If it is infinite or NaN, it is returned and no
-    gradient is changed; whoever trains decides. (`torch.nn.utils.clip_grad_norm_` makes them 0 or NaN.)
+    With a norm of each tensor alone the step would turn. Gradients are never scaled up. The result is the norm before
+    clipping, in the dtype of the first gradient: it tells of trouble first. It is right where squares overflow or
+    vanish: 1e30 in float32, 1e4 in float16. If it is not finite, no gradient is changed: whoever trains decides.
+    (`torch.nn.utils.clip_grad_norm_` makes them 0 or NaN.)
 
-    `parameters` may be one tensor or a generator. Those without a gradient are left out; with none at all the result is
-    0. `max_norm` >= 0.
+    `parameters` may be one tensor or a generator. Without any gradient the result is 0.
+    `max_norm` >= 0.
 
     Source: Pascanu et al., On the difficulty of training recurrent neural networks (arXiv 1211.5063).
     """

@@ -64,7 +64,7 @@ MISTAKES = [
             find='(beta1, beta2), lr = self.state[weight], group["betas"], group["lr"]',
             replace='(beta2, beta1), lr = self.state[weight], group["betas"], group["lr"]'),
     Mistake("absolute_value_in_v", "test_any_steps_agree_with_the_definition",
-            why="v averages squares.",
+            why="v averages the squares of gradients.",
             find=".addcmul_(weight.grad, weight.grad, value=1 - beta2)",
             replace=".add_(weight.grad.abs(), alpha=1 - beta2)"),
     Mistake("rate_of_the_beginning", "test_any_steps_agree_with_the_definition",

@@ -18,7 +18,7 @@ MISTAKES = [
     Mistake("micro_batches_weigh_the_same", AGREES,
             why="A mean of means is not the mean over examples where batches differ in size.",
             find="(loss * (len(labels) / count)).backward()",
-            replace="(loss / accumulation).backward()"),
+            replace="(loss / max(1, round(count / len(labels)))).backward()"),
     Mistake("gradients_added_without_a_mean", AGREES,
             why="The sum of four gradients is a step four times as long.",
             find="(loss * (len(labels) / count)).backward()",
