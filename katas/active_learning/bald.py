@@ -19,8 +19,8 @@ def predictive_entropy(log_probs: Float[Tensor, "N K C"]) -> Float[Tensor, "N"]:
 
     Probabilities are averaged, neither logits nor log-probabilities: log mean_k p_k = logsumexp_k log p_k - log K.
 
-    `log_probs` are checked: a row of C that holds NaN, or whose probabilities do not sum to 1 within 1e-3, raises a
-    ValueError. -inf is a probability of 0; the gradient is finite, also where all members give the class p = 0.
+    `log_probs` are checked as in `uncertainty`, the row of every member. -inf is a probability of 0; the gradient is
+    finite, also where all members give the class p = 0, whose logsumexp has none.
 
     Source: Gal et al., Deep Bayesian Active Learning with Image Data (arXiv 1703.02910).
     """
@@ -39,7 +39,7 @@ def mutual_information(log_probs: Float[Tensor, "N K C"]) -> Float[Tensor, "N"]:
     """I(y; model) = H[mean_k p_k] - mean_k H[p_k] in nats: how much the label says about which member is right.
 
     It lies between 0, where all members predict the same, and min(log K, log C). Rounding does not make it negative: it
-    is clamped at 0. `log_probs` are checked as in `predictive_entropy`.
+    is clamped there. `log_probs` are checked as in `predictive_entropy`.
 
     Source: Houlsby et al., Bayesian Active Learning for Classification and Preference Learning (arXiv 1112.5745).
     """

@@ -46,12 +46,12 @@ def batch_bald(
 
         I(y_1, …, y_b; model) = H(y_1, …, y_b) - sum_i mean_k H[p_k(y_i)]
 
-    `gains` are the increments of I. None is negative, and they never rise (estimates may, a little). No point comes
+    `gains` are the increments of I. None is negative, and they never rise (estimates may: they err). No point comes
     twice. Ties go to the lowest index. Nothing carries a gradient.
 
     Labels of b chosen points have C^b configurations. Up to `max_configurations` all are used and nothing is drawn.
-    Beyond, M = `max_configurations` draws y, each a member and then a class for each point, give an estimate. This
-    needs `generator`:
+    Beyond, M = `max_configurations` draws y, each a member and then a class for each point, give an estimate. Then a
+    `generator` is needed:
 
         H(y_1, …, y_b, y') ≈ -1/M sum_y sum_y' p(y, y') / p(y) log p(y, y')
 

@@ -47,8 +47,7 @@ def active_learning_loop(
         pool.buy(positions), then on_round(Round(num_labels, score, bought))
 
     - `fit` trains from scratch and sees no earlier model.
-    - The last round has `budget` labels or more. It ends after `evaluate`: it buys nothing, `bought` is empty, and
-      `on_round` is not called.
+    - The last round has `budget` labels or more, and buys nothing: its `bought` is empty, and there is no `on_round`.
     - A run goes on from what is saved in `on_round` (the pool, the generator, the rounds so far): call the loop again.
       It returns the rounds that are missing.
 

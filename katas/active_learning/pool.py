@@ -45,7 +45,8 @@ class ActivePool:
 
         Positions count within `unlabelled` as it is before the call: scores of the unlabelled examples have the same
         positions. Refused with a ValueError, before the oracle is asked: a position that is negative or too large, or
-        occurs twice. If the oracle raises, its error goes on to the caller. In both cases the pool stays as it was.
+        occurs twice. If the oracle raises (KeyboardInterrupt too), its error goes on to the caller.
+        In both cases the pool stays as it was.
         """
         raise NotImplementedError
 
@@ -67,7 +68,8 @@ class ActivePool:
     def load_state_dict(self, state: dict) -> None:
         """Goes on from the `state_dict` of a pool of the same size; what this pool had bought is forgotten.
 
-        The state can be loaded again: the pool takes a copy. A state of another `size` is refused, and nothing changes.
+        The state can be loaded again: the pool takes a copy. A state of another size raises a ValueError that names
+        `size`, and nothing changes.
         """
         raise NotImplementedError
 

@@ -93,7 +93,9 @@ def test_the_error_agrees_with_the_definition(seed, n, classes, num_bins, scale,
     log_probs = logits.log_softmax(1)
     expected = calibration_error(log_probs.tolist(), labels.tolist(), num_bins)
     got = expected_calibration_error(log_probs, labels, num_bins=num_bins)
-    expect_close(got, expected, "sum of n_b / N · |accuracy_b - mean confidence_b|", rtol=1e-11, atol=1e-12)
+    expect_close(
+        got, expected, "sum of n_b / N · |accuracy_b - mean confidence_b|, all in float64", rtol=1e-11, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", HALF)
@@ -115,7 +117,7 @@ def test_the_error_of_many_examples_in_half_precision(dtype):
 def test_logits_that_are_too_large_by_a_factor(counts, factor, expected):
     # all examples look alike, and class c has the share counts[c]: its logarithm is the best logit, up to a constant
     shares = torch.tensor(counts, dtype=F64) / sum(counts)
-    logits, labels = (40 + factor * shares.log()).expand(sum(counts), -1), torch.arange(len(counts))
+    logits, labels = (40 + factor * shares.log()).repeat(sum(counts), 1), torch.arange(len(counts))
     got = fit_temperature(logits=logits, labels=labels.repeat_interleave(torch.tensor(counts)))
     expect_close(got, expected, "T is the factor, within [0.05, 20]", **WITHIN)
 

@@ -4,7 +4,7 @@ scikit-learn's digits need no data. MNIST and CIFAR-10 need `--data DIR` (or `--
 are left under runs/warmup/.
 """
 
-from statistics import median
+from statistics import mean
 
 import pytest
 import torch
@@ -66,7 +66,8 @@ def test_digits(device, run_dir, train_one):
     }
     curves(run_dir / "curves.png", by_seed)
     found = [reports[-1].test.accuracy for reports in by_seed.values()]
-    assert median(found) >= 0.985, f"accuracy on digits that were never seen, five seeds: {found}"
+    # Right code, seeds 0 to 7, CPU: 0.987 to 1.000, mean 0.993, standard error of a mean of five 0.002
+    assert mean(found) >= 0.985, f"accuracy on digits that were never seen, five seeds: {found}"
 
 
 def test_sixteen_digits_are_overfitted(device, run_dir, train_one):

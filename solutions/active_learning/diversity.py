@@ -21,9 +21,9 @@ def k_center_greedy(
 
         next = argmax_i min_j |features_i - c_j|,   c_j: all labelled points and all rows chosen so far
 
-    Distances are Euclidean and are computed in float64, as |a - b|. Of equal distances the lowest row wins. Without any
-    labelled point the first row is 0. No row is chosen twice, also where rows are equal. Memory grows with N and M, not
-    with N · M or N². `budget` lies between 0 and N.
+    Distances are Euclidean and computed in float64, not by way of |a|² - 2ab + |b|². Of equal distances the lowest row
+    wins. Without any labelled point the first row is 0. No row is chosen twice, also where rows are equal. Memory grows
+    with N and M, not with N · M or N². `budget` lies between 0 and N.
 
     Source: Sener & Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach (arXiv 1708.00489).
     """
@@ -68,9 +68,9 @@ def kmeans_plus_plus(
 
         P(first = i) = 1 / N,   P(next = i) ∝ min_j |points_i - points_j|²,   j: the rows drawn so far
 
-    Distances are computed in float64, as |a - b|. No row is drawn twice. Where all rows that are left lie on rows
-    already drawn, the next one is uniform among those left. Memory grows with N, not with N². `budget` lies between 0
-    and N. The generator is on the device of `points`.
+    Distances are computed in float64, not by way of |a|² - 2ab + |b|². No row is drawn twice. Where all rows that are
+    left lie on rows already drawn, the next one is uniform among those left. Memory grows with N, not with N². `budget`
+    lies between 0 and N. The generator is on the device of `points`.
 
     Source: Arthur & Vassilvitskii, k-means++: The Advantages of Careful Seeding (2007).
     """
