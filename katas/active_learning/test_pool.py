@@ -57,9 +57,7 @@ def filled(size=9, bought=(4, 1), oracle=NAMES.__getitem__):
 def test_positions_count_within_the_unlabelled():
     pool = filled(6, [4, 1], (answers := [[name] for name in NAMES]).__getitem__)  # unlabelled: 0, 2, 3, 5
     expect_equal(pool.buy(positions=ints([2, 0, 1])), ints([3, 0, 2]), "global indices, in the order asked for")
-    expect_equal(
-        [pool.buy(ints([0])), pool.labelled], [ints([5]), ints([4, 1, 3, 0, 2, 5])], "5 is the first of the rest"
-    )
+    expect_equal([pool.buy(ints([0])), pool.labelled], [[5], [4, 1, 3, 0, 2, 5]], "5 is the first of the rest; order")
     same = [label is answers[index] for label, index in zip(pool.labels, [4, 1, 3, 0, 2, 5], strict=True)]
     assert all(same), f"labels: the oracle's own objects, no copies, in the order bought: {pool.labels}"
     expect_pool(ActivePool(9, NAMES.__getitem__), 9, [], " in another pool")

@@ -59,6 +59,8 @@ def test_depth_needs_help(device, run_dir, metrics, progress):
     learning_curves(run_dir / "loss.png", {"training loss, seed 0": losses}, xlabel="epoch")
     learning_curves(run_dir / "sizes.png", {"size of each layer's output at first": sizes}, xlabel="layer", log_y=True)
     means = {name: mean(values) for name, values in last.items()}
+    # Right code on a CPU: plain 2.30 (3 seeds); Kaiming 0.89 to 1.84, mean 1.26, standard error of a mean of three 0.21
+    # (8 seeds); normalised 2.2 to 2.3 (3 seeds); with shortcuts 0.01 to 0.02 (8 seeds)
     assert means["plain"] > 2.2, f"PyTorch's default lets nothing through: {last}"
-    assert means["Kaiming"] < 1.8, f"with the size kept, forty layers learn something: {last}"
+    assert means["Kaiming"] < 2.0, f"with the size kept, forty layers learn something: {last}"
     assert means["normalised, with shortcuts"] < 0.3, f"with shortcuts they learn: {last}"

@@ -74,9 +74,10 @@ def test_sixteen_digits_are_overfitted(device, run_dir, train_one):
     train, _ = recipes.digits_of(device)
     few = Digits(train.images[:16], train.labels[:16])
     model = recipes.classifier(0, device)
-    reports = train_one(model, few, few, 0, epochs=recipes.FEW_EPOCHS, name="sixteen digits", batch_size=16)
+    reports = train_one(model, few, few, 0, epochs=recipes.FEW_EPOCHS, name="sixteen digits", batch_size=16, lr=1e-2)
     curves(run_dir / "curves.png", {0: reports})
     loss = evaluate(model, recipes.Batches(few, 16)).loss
+    # Right code, seeds 0 to 3, CPU: 3.3e-4 to 4.7e-4
     assert loss < 1e-3, f"sixteen digits, overfitted: loss {loss:.2e}"
 
 

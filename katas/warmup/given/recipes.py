@@ -87,7 +87,7 @@ class Layer(nn.Module):
 
     def __init__(self, norm: bool, residual: bool):
         super().__init__()
-        self.linear, self.residual = nn.Linear(WIDTH, WIDTH), residual
+        self.linear, self.residual = nn.Linear(WIDTH, WIDTH, bias=False), residual
         self.norm = nn.BatchNorm1d(WIDTH) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
