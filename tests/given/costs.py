@@ -16,8 +16,10 @@ sys.meta_path.insert(0, trees.KataFinder(["solutions"], check_annotations=False)
 from katas.active_learning.given import detector  # noqa: E402
 from katas.active_learning.given import recipes as active_learning_recipes  # noqa: E402
 from katas.lab.checks.budget import Work, work_of  # noqa: E402
+from katas.lab.digits import Digits  # noqa: E402
 from katas.rl.given import dqn_recipe, recipes, sac_recipe  # noqa: E402
 from katas.splatting.given import recipes as splatting_recipes  # noqa: E402
+from katas.warmup.given import recipes as warmup_recipes  # noqa: E402
 
 
 def rl() -> dict[str, float]:
@@ -82,5 +84,24 @@ def _work_of_runs(task, module, name: str, less: int = 1, steps_before: int = 0)
     return found
 
 
+def warmup() -> dict[str, float]:
+    """The digits of five seeds, and MNIST."""
+    steps = {"digits": (8, (16, 32), 64, 1347 * 5 * warmup_recipes.DIGIT_EPOCHS)}
+    steps["MNIST"] = (28, (16, 32, 64), 128, 60_000 * warmup_recipes.MNIST_EPOCHS)
+    found = {}
+    for name, (side, widths, batch, images) in steps.items():
+        model = warmup_recipes.classifier(0, "cpu", widths=widths)
+
+        def training(number: int, model=model, batch=batch, side=side):
+            data = Digits(torch.zeros(number * batch, 1, side, side), torch.zeros(number * batch, dtype=torch.int64))
+            warmup_recipes.trained(model, data, Digits(*(part[:1] for part in data)), 0, epochs=1, batch_size=batch)
+
+        training(1)  # the optimizer's state is made once
+        one, two = (work_of(partial(training, number)) for number in (1, 2))
+        step = Work(*(b - a for a, b in zip(one, two, strict=True)))
+        found[name] = step.times(images / batch).seconds
+    return found
+
+
 if __name__ == "__main__":
-    print(json.dumps(rl() | splatting() | active_learning()))
+    print(json.dumps(rl() | splatting() | active_learning() | warmup()))
