@@ -12,5 +12,6 @@ KATAS = (
     "lr_schedules",
     "augmentation",
     "resnet",
+    "debugging",
     "training",
 )
