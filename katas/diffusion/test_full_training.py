@@ -92,8 +92,8 @@ def test_density_by_flow_matching(name, device, run_dir, metrics, progress, budg
             metrics.row(seed=seed, real_against_real=real, ratio=ratios[-1])
             clouds[f"generated, seed {seed}"] = generated()
     point_clouds(run_dir / "points.png", clouds)
-    # Right code on a CPU: rings 0.64 to 0.96 (3 seeds), checkerboard 0.70 to 1.67, mean 1.20, standard error of a mean of
-    # three 0.19 (8 seeds)
+    # Right code on a CPU: rings 0.64 to 0.96 (3 seeds), checkerboard 0.70 to 1.67, mean 1.20, standard error of a mean
+    # of three 0.19 (8 seeds)
     assert sum(ratios) / len(ratios) <= 2, f"energy distance to held-out points, real against real is 1: {ratios}"
 
 

@@ -12,6 +12,7 @@ KATAS = (
     "lr_schedules",
     "augmentation",
     "resnet",
+    "checkpoint",
     "debugging",
     "training",
 )

@@ -86,3 +86,9 @@ MISTAKES = [
             find="    with torch.random.fork_rng():\n        yield",
             replace="    with contextlib.nullcontext():\n        yield"),
 ]
+
+EQUIVALENT = {
+    "learning_rate_range_test: torch.optim.SGD(model.parameters(), lr=min_lr) → torch.optim.SGD(model.parameters())":
+        "the rate is set before each step",
+    "learning_rate_range_test: found[-1][1] > 4 * lowest → found[-1][1] >= 4 * lowest": "a loss of exactly 4 times",
+}
