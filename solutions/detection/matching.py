@@ -21,19 +21,18 @@ def match_anchors(
     bg_iou_thresh: float = 0.4,
     allow_low_quality_matches: bool = True,
 ) -> Int64[Tensor, "*images N"]:
-    """For every anchor: the index of its truth, -1 for background, or -2 for ignored.
+    """For every anchor of one image or of several: the index of its truth, -1 for background, or -2 for ignored.
 
-    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n, in an image or in each of several. An anchor's own
-    truth is the one with the highest IoU, below called `best`; of equal ones the lowest index.
+    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n. An anchor's own truth is the one with the highest
+    IoU, below called `best`; of equal ones the lowest index.
 
         best >= fg_iou_thresh                     the anchor is matched to its own truth
         bg_iou_thresh <= best < fg_iou_thresh     -2
         best < bg_iou_thresh                      -1
 
     With `allow_low_quality_matches`, every truth then claims its best anchors: all that tie exactly for its highest
-    IoU, if that is above 0. A claimed anchor is matched to that truth, whatever the rules above say. Of several claims
-    the highest IoU wins, the lowest index among equals. Without truths every anchor is background. (So rows of zeros
-    can fill up the images of a batch that have fewer truths.)
+    IoU, if that is above 0. A claimed anchor is matched to that truth. Of several claims the highest IoU wins, the
+    lowest index among equals. Without truths every anchor is background.
 
     `bg_iou_thresh` <= `fg_iou_thresh`.
 
