@@ -21,10 +21,10 @@ def match_anchors(
     bg_iou_thresh: float = 0.4,
     allow_low_quality_matches: bool = True,
 ) -> Int64[Tensor, "*images N"]:
-    """For every anchor of one image or of several: the index of its truth, -1 for background, or -2 for ignored.
+    """For every anchor, of one image or several: the index of its truth, -1 for background, or -2 for ignored.
 
-    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n. An anchor's own truth is the one with the highest
-    IoU, below called `best`; of equal ones the lowest index.
+    `match_quality_matrix[m, n]` is the IoU of truth m and anchor n. An anchor's own truth has the highest IoU, below
+    called `best`; of equal ones the lowest index.
 
         best >= fg_iou_thresh                     the anchor is matched to its own truth
         bg_iou_thresh <= best < fg_iou_thresh     -2
