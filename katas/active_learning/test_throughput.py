@@ -62,9 +62,7 @@ def scores(name: str, device: str):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", THEIR_NAMES)
-def test_speed_of_scores(request, record_property, name, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed_of_scores(record_property, name, device):
     times = told(in_turns(scores(name, device), device))
     record_property("speed", f"{name}, {EXAMPLES:,} examples of {CLASSES} classes on {device}: {times}")
 
@@ -90,9 +88,7 @@ def coverings(device: str, **tasks):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_speed_of_k_center(request, record_property, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed_of_k_center(record_property, device):
     times = told(in_turns(coverings(device), device))
     record_property("speed", f"k_center_greedy, {CENTRES} of {EXAMPLES:,} points on {device}: {times}")
 

@@ -160,9 +160,7 @@ def rounds(name: str, device: str, *who: str) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_speed(request, record_property, name, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed(record_property, name, device):
     record_property("speed", f"{name} on {device}: {told(rounds(name, device, 'yours', 'solution', 'library'))}")
 
 

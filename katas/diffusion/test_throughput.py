@@ -69,9 +69,7 @@ class Setting:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("task", ["network", "ddpm_step", "ddim_step", "sampling", "training"])
-def test_speed(request, record_property, task, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed(record_property, task, device):
     times = in_turns({who: getattr(Setting(who, device), task) for who in TREES}, device)
     images = {"sampling": COUNT, "training": TRAINING_STEPS * COUNT}.get(task, 0)
     record_property("speed", f"{task} on {device}: {told(times, images, 'images')}")

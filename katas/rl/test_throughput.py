@@ -75,9 +75,7 @@ def advantages(device: str, *who: str):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_speed(request, record_property, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed(record_property, device):
     loops = () if device == "cuda" else ("elements", "steps")
     times = in_turns(advantages(device, *WHO, *loops), device)
     record_property("speed", f"compute_gae, {STEPS} steps of {ENVIRONMENTS} environments on {device}: {told(times)}")
@@ -117,9 +115,7 @@ def carts(device: str, *who: str):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_speed_of_carts(request, record_property, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed_of_carts(record_property, device):
     times = in_turns(carts(device, *WHO, *(() if device == "cuda" else ("gymnasium",))), device)
     record_property("speed", f"CartPole on {device}: {told(times, CARTS, 'carts')}")
 

@@ -76,9 +76,7 @@ def images(device: str, *who: str):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_speed(request, record_property, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed(record_property, device):
     times = told(in_turns(images(device, *WHO, "tile loop")))
     record_property("speed", f"{SIDE} × {SIDE} pixels and gradients, {COUNT:,} Gaussians on {device}: {times}")
 

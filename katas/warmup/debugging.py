@@ -1,4 +1,8 @@
-"""Debugging: four instruments for a network that does not learn, none of which changes it."""
+"""Debugging: four instruments for a network that does not learn.
+
+They run the model in the modes in which it is, and leave it as they found it: parameters, buffers, gradients, modes,
+hooks, and the global random state, also after an error.
+"""
 
 import contextlib
 import copy

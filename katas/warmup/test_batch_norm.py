@@ -80,6 +80,13 @@ def test_training_agrees_with_the_definition(seed, shape, options, unit):
     expect_close(layer.running_var, unbiased, "the running variance has moved by momentum, to the unbiased one")
 
 
+def test_a_large_mean_leaves_the_variance_its_digits():
+    x, layer = (1000 + normal(8, 1, 5, 5)).float(), BatchNorm2d(1)
+    spread = x.double() - x.double().mean()
+    expected = (spread / spread.square().mean().sqrt()).float()
+    expect_close(layer(x), expected, "the mean of x² less the square of the mean has no digits left", rtol=0, atol=3e-3)
+
+
 def test_four_batches_as_in_pytorch():
     mine, theirs = norm(3, momentum=0.3), nn.BatchNorm2d(3, momentum=0.3).double()
     theirs.load_state_dict(mine.state_dict())

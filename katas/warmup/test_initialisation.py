@@ -145,6 +145,12 @@ def test_a_size_is_no_standard_deviation():
     )
 
 
+def test_the_model_runs_in_its_own_mode():
+    norm, x = nn.BatchNorm1d(1, eps=1e-12), torch.tensor([[2.0], [4.0]])
+    expect_close(activation_scales(norm, x), {"": 1.0}, "in training: normalised by the batch", rtol=1e-5, atol=0)
+    expect_close(activation_scales(norm.eval(), x), {"": math.sqrt(10)}, "in evaluation: as it is", rtol=1e-5, atol=0)
+
+
 class Broken(nn.Module):
     def forward(self, x):
         raise ValueError("the last layer fails")

@@ -28,9 +28,7 @@ def step_of(who: str, name: str, device: str):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", OPTIONS)
-def test_speed(request, record_property, name, device):
-    if device == "cuda" and request.config.getoption("--device") == "cpu":
-        pytest.skip("--device cpu")
+def test_speed(record_property, name, device):
     times = in_turns({who: step_of(who, name, device) for who in (*TREES, "PyTorch")}, device)
     record_property("speed", f"a step of {name} on {device}: {told(times)}")
 

@@ -29,13 +29,13 @@ def save_checkpoint(
 ) -> None:
     """Writes all that the rest of a run depends on into one file.
 
-    That is the states of model, optimizer and scheduler (one of `torch.optim.lr_scheduler`, if there is one), the epoch
-    and the best metric so far, and the states of the global random generators of torch (of the GPUs as well), numpy and
-    Python: they shuffle, drop out and augment.
+    That is the states of model, optimizer and scheduler (of `torch.optim.lr_scheduler`), the epoch and the best metric
+    so far, and the states of the global random generators of torch (of the GPUs as well), numpy and Python.
 
-    A temporary file in the same folder is written first and then moved to `path` in one step. So a run that is killed
-    while saving still has its last checkpoint. `torch.load(path, weights_only=True)` reads the file: nothing in it can
-    run code.
+    A temporary file in the same folder is written, read back, and then moved to `path` in one step. So a run that is
+    killed while saving still has its last checkpoint. `torch.load(path, weights_only=True)` reads the file: nothing in
+    it can run code. A state that it cannot read, such as a number of numpy, raises a ValueError that names `path`, and
+    the last file stays.
     """
     state = {
         "model": model.state_dict(),
@@ -47,6 +47,10 @@ def save_checkpoint(
     }
     unfinished = Path(f"{path}.unfinished")
     torch.save(state, unfinished)
+    try:
+        torch.load(unfinished, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise ValueError(f"path: what was to be saved to {path} cannot be read again: {error}") from error
     os.replace(unfinished, path)
 
 

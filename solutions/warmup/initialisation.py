@@ -49,7 +49,7 @@ def expected_initial_loss(num_classes: int) -> float:
 
 
 def activation_scales(model: nn.Module, x: Tensor) -> dict[str, float]:
-    """The root mean square of what each layer puts out for the batch `x`.
+    """The root mean square of what each layer puts out for the batch `x`, in the mode in which the model is.
 
     A layer is a module without children. Its key is its name in `model.named_modules()`. Layers come in the order in
     which they run; of one that runs twice, the first time counts.

@@ -37,6 +37,9 @@ def _open_screen(config) -> TextIO | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
+    chosen = getattr(item, "callspec", None) and item.callspec.params.get("device")
+    if chosen == "cuda" and item.config.getoption("--device") == "cpu":  # a table of speeds, one for each device
+        pytest.skip("--device cpu")
     if not item.get_closest_marker("gpu") or item.config.getoption("--device") != "auto":
         return
     import torch

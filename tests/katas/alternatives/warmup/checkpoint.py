@@ -35,6 +35,12 @@ def save_checkpoint(
     ]
     target = Path(path)
     beside = target.parent / f".{target.name}.{os.getpid()}"
+    written = io.BytesIO()
+    torch.save(everything, written)
+    try:
+        torch.load(io.BytesIO(written.getvalue()), weights_only=True)
+    except Exception as error:
+        raise ValueError(f"path {path}: an object in the state cannot be read again") from error
     torch.save(everything, beside)
     os.rename(beside, target)
 

@@ -3,12 +3,11 @@ from tests.katas.mistakes import Mistake
 RESUMED = "test_a_resumed_run_is_the_uninterrupted_one"
 REFUSED = "test_what_does_not_fit_is_refused_and_changes_nothing"
 KILLED = "test_an_interrupted_save_keeps_the_last_checkpoint"
-WRITE = "    torch.save(state, unfinished)\n    os.replace(unfinished, path)"
 MISTAKES = [
     Mistake("written_in_place", KILLED,
             why="A run that is killed while it overwrites its only checkpoint has lost it.",
-            find=WRITE,
-            replace="    torch.save(state, path)"),
+            find='unfinished = Path(f"{path}.unfinished")',
+            replace="unfinished = Path(path)"),
     Mistake("missing_file_is_damaged", "test_a_scheduler_that_is_not_in_the_file_is_refused",
             why="A file that is not there means a first run. One that cannot be read means trouble.",
             find="    except FileNotFoundError:\n        raise\n",
@@ -21,15 +20,15 @@ MISTAKES = [
             why="A copy writes the file byte by byte. A move is one step.",
             find="    os.replace(unfinished, path)",
             replace="    Path(path).write_bytes(unfinished.read_bytes())\n    os.replace(unfinished, path)"),
-    Mistake("whole_objects_pickled", "test_the_file_holds_nothing_that_can_run",
+    Mistake("whole_objects_pickled", "test_what_is_saved_is_the_state_at_that_moment",
             why="A pickled object runs code when it is read, and breaks when the class moves. Save state dicts.",
             find='"model": model.state_dict(),',
             replace='"model": model.state_dict(), "whole": model,'),
-    Mistake("numpys_state_as_it_is", "test_the_file_holds_nothing_that_can_run",
+    Mistake("numpys_state_as_it_is", "test_what_is_saved_is_the_state_at_that_moment",
             why="weights_only reads tensors and plain Python, no numpy arrays.",
             find="torch.from_numpy(keys.astype(np.int64)), *rest]",
             replace="keys, *rest]"),
-    Mistake("best_metric_of_numpy", "test_the_file_holds_nothing_that_can_run",
+    Mistake("best_metric_of_numpy", "test_what_is_saved_is_the_state_at_that_moment",
             why="A number of numpy is an object that weights_only refuses.",
             find='"best_metric": float(best_metric),',
             replace='"best_metric": np.float64(best_metric),'),
@@ -53,18 +52,18 @@ MISTAKES = [
             why="random.shuffle and random.random have a generator of their own.",
             find='    random.setstate(state["python"])\n',
             replace=""),
-    Mistake("next_epoch_saved", RESUMED,
-            why="What is saved is what comes back. Whoever adds 1 here adds it twice.",
-            find='"epoch": epoch,',
-            replace='"epoch": epoch + 1,'),
+    Mistake("never_read_back", "test_what_could_not_be_read_is_not_saved",
+            why="torch.save writes what weights_only refuses to read, such as a learning rate of numpy. Then no file is left.",
+            find='        torch.load(unfinished, weights_only=True, map_location="cpu")\n',
+            replace="        pass\n"),
     Mistake("epoch_and_metric_exchanged", RESUMED,
             why="Two numbers in a tuple are easily exchanged: give them names.",
             find='Progress(saved["epoch"], saved["best_metric"])',
             replace='Progress(saved["best_metric"], saved["epoch"])'),
     Mistake("read_to_the_device_it_came_from", "test_a_file_from_a_gpu_can_be_loaded_without_one",
             why="A file from a GPU is unreadable where that GPU is missing, unless map_location says where to put it.",
-            find='weights_only=True, map_location="cpu")',
-            replace="weights_only=True)"),
+            find='saved = torch.load(path, weights_only=True, map_location="cpu")',
+            replace="saved = torch.load(path, weights_only=True)"),
     Mistake("unpicklers_own_error", REFUSED,
             why="A cut-off file makes EOFError, RuntimeError or UnpicklingError: nobody can catch all of them by name.",
             find="    except Exception as error:  # whatever",
@@ -87,9 +86,12 @@ MISTAKES = [
             replace='    scheduler = None if saved["scheduler"] is None else scheduler\n    if scheduler is None and saved["scheduler"] is not None:'),
 ]
 
+READ = "save_checkpoint: torch.load(unfinished, weights_only=True, map_location='cpu')"
 LOAD = "load_checkpoint: torch.load(path, weights_only=True, map_location='cpu')"
 THERE, SAME = "torch.cuda.is_available()", "len(state['cuda']) == torch.cuda.device_count()"
 EQUIVALENT = {
+    READ + " → torch.load(unfinished, map_location='cpu')": "it is the default from PyTorch 2.6 on",
+    READ + " → torch.load(unfinished, weights_only=True)": "it is read where it was written",
     LOAD + " → torch.load(path, map_location='cpu')": "it is the default from PyTorch 2.6 on",
     LOAD + " → torch.load(path, weights_only=False, map_location='cpu')":
         "reads the same; that the file holds nothing that can run is asked of save_checkpoint",
