@@ -109,15 +109,14 @@ def test_the_model_alone_learns():
 # --- samplers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver, expected", [
+@pytest.mark.parametrize("solver, expected, law", [
     # from x = 2, with velocity x + t in two steps: 2 + (2 + 0) / 2 = 3, then 3 + (3 + 0.5) / 2
-    (euler_sample_loop, 4.75),
+    (euler_sample_loop, 4.75, "each step follows the velocity at its beginning: t = 0, then 1/2"),
     # first 2, at 3 and t = 0.5 second 3.5: 2 + 2.75 / 2 = 3.375; then 3.875, at 5.3125 and t = 1 6.3125
-    (heun_sample_loop, 3.375 + (3.875 + 6.3125) / 4),
+    (heun_sample_loop, 3.375 + (3.875 + 6.3125) / 4, "each step follows the mean of the velocities at its two ends"),
 ])  # fmt: skip
-def test_two_steps_by_hand(solver, expected):
-    got = solver(model=lambda x, t: x + t, noise=numbers(2), num_steps=2)
-    expect_close(got, [expected], "each step starts where the one before has led")
+def test_two_steps_by_hand(solver, expected, law):
+    expect_close(solver(model=lambda x, t: x + t, noise=numbers(2), num_steps=2), [expected], law)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 7, 49])

@@ -5,10 +5,13 @@ Arguments and results may be tensors, numbers, and lists, tuples or dictionaries
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+LONGEST = 240  # characters of a value that is shown
 
 
 def expect_close(got, expected, law: str, *, dtype: torch.dtype = torch.float64, **tolerances) -> None:
@@ -23,7 +26,8 @@ def expect_close(got, expected, law: str, *, dtype: torch.dtype = torch.float64,
         try:
             torch.testing.assert_close(got_leaf, expected_leaf, equal_nan=True, check_device=False, **tolerances)
         except AssertionError as error:
-            _broken(law + where, got_leaf, expected_leaf, _difference(got_leaf, expected_leaf, str(error)))
+            shown = _around_the_first_difference(got_leaf, expected_leaf, tolerances)
+            _broken(law + where, *shown, _difference(got_leaf, expected_leaf, str(error)))
 
 
 def expect_equal(got, expected, law: str, *, dtype: torch.dtype = torch.float64) -> None:
@@ -66,6 +70,36 @@ def _shape_of(numbers, got: Tensor) -> tuple[int, ...]:
     return tuple(got.shape) if 0 in shape and got.numel() == 0 else shape  # [] stands for any empty tensor
 
 
+def _around_the_first_difference(got: Tensor, expected: Tensor, tolerances: dict) -> list:
+    """Both as they are; of large ones, three numbers on either side of the first that differs."""
+    if got.dim() == 0 or max(len(show(got)), len(show(expected))) < LONGEST or got.is_meta:
+        return [got, expected]
+    wide = [tensor.flatten().to(torch.promote_types(tensor.dtype, torch.float64)) for tensor in (got, expected)]
+    wrong = (~torch.isclose(*wide, **(tolerances or {"rtol": 1e-7, "atol": 0}), equal_nan=True)).nonzero()
+    first = int(wrong[0]) if len(wrong) else 0
+    index = tuple(int(place) for place in torch.unravel_index(torch.tensor(first), got.shape))
+    return [_Part(tensor, max(first - 3, 0), first + 4, index) for tensor in (got, expected)]
+
+
+class _Part(NamedTuple):
+    """Some consecutive elements of a tensor, in reading order."""
+
+    whole: Tensor
+    first: int
+    end: int
+    index: tuple[int, ...]  # of what matters
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(map(repr, _rounded(self.whole.flatten()[self.first : self.end].tolist())))
+        before, after = "… " * (self.first > 0), " …" * (self.end < self.whole.numel())
+        where = f"around [{', '.join(map(str, self.index))}]"
+        return f"{before}{numbers}{after}   {_kind(self.whole)}, {where}"
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape) if tensor.dim() else ''}".strip()
+
+
 def _difference(got: Tensor, expected: Tensor, message: str) -> str:
     if got.dim() == 0:
         return f"off by {abs(float(got) - float(expected)):.3g}"
@@ -78,14 +112,13 @@ def _broken(law: str, got, expected, difference: str):
     raise AssertionError(f"{law}\n  got       {show(got)}\n  expected  {show(expected)}\n  {difference}")
 
 
-def show(value, limit: int = 240) -> str:
+def show(value, limit: int = LONGEST) -> str:
     """A value in few characters: numbers rounded, shape and dtype told where it is a tensor of any size."""
     if isinstance(value, Tensor):
         numbers = "…" if value.is_meta else _rounded(value.detach().tolist())
         text = " ".join(repr(numbers).split())
-        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape) if value.dim() else ''}".strip()
         text = text if len(text) <= limit else text[:limit] + " …"
-        return f"{text}   {kind}"
+        return f"{text}   {_kind(value)}"
     text = repr(value)
     return text if len(text) <= limit else text[:limit] + " …"
 

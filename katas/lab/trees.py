@@ -9,6 +9,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import linecache
 import os
 import sys
 import types
@@ -52,7 +53,10 @@ class KataLoader(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname):
         stubs.source_of(self.path)  # tells more of a file that is no text
         source = replaced_sources.get(fullname)
-        return super().get_code(fullname) if source is None else compile(source, self.path, "exec", dont_inherit=True)
+        if source is None:
+            return super().get_code(fullname)
+        linecache.cache[self.path] = len(source), None, source.splitlines(keepends=True), self.path  # for tracebacks
+        return compile(source, self.path, "exec", dont_inherit=True)
 
     def exec_module(self, module):
         super().exec_module(module)

@@ -44,12 +44,12 @@ class Run:
         return self
 
     def state(self):
-        """Of the run and of the world: tensors, and what is none as text."""
+        """Of the world and of the run, causes before effects: what is no tensor as text, then tensors."""
         optimizer, rest = self.optimizer.state_dict(), self.scheduler and self.scheduler.state_dict()
-        tensors = {"model": self.model.state_dict(), "optimizer": optimizer["state"], "torch": torch.get_rng_state()}
         rates = rest, optimizer["param_groups"]
         texts = {"Python": random.getstate(), "numpy": np.random.get_state(), "rates": rates}
-        return copy.deepcopy(tensors) | {name: str(text) for name, text in texts.items()}
+        tensors = {"torch": torch.get_rng_state(), "model": self.model.state_dict(), "optimizer": optimizer["state"]}
+        return {name: str(text) for name, text in texts.items()} | copy.deepcopy(tensors)
 
 
 def begin(run):

@@ -10,54 +10,15 @@ code 1 counts as caught.
 """
 
 import argparse
-import contextlib
-import gc
 import importlib
-import io
-import os
 import re
-import select
-import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
-from typing import NamedTuple
 
-import pytest
-
-from katas.lab import catalog, trees
+from katas.lab import catalog
 from katas.lab.catalog import Names
+from katas.lab.trials import SURVIVED, Outcome, Trial, run_trials, warm
 from tests.katas.mutants import generic_mutants
-
-SECONDS_PER_MUTANT = 60
-CAUGHT, SURVIVED = 1, 0
-
-
-class Trial(NamedTuple):
-    topic: str
-    kata: str
-    name: str
-    source: str
-    test: str | None  # the one test that must fail; None for the whole spec
-    why: str = ""
-
-    @property
-    def spec(self) -> str:
-        return catalog.spec_of(self.topic, self.kata)
-
-
-@dataclass
-class Outcome:
-    trial: Trial
-    exit_code: int
-    test: str  # the first test that failed
-    seconds: float
-
-    @property
-    def caught(self) -> bool:
-        return self.exit_code == CAUGHT
-
 
 # --- what to try ----------------------------------------------------------------------------------------------------
 
@@ -78,119 +39,24 @@ def mistake_trials(topic: str, kata: str) -> list[Trial]:
         if count != 1:
             raise ValueError(f"{topic}/{kata}, mistake {mistake.name}: {mistake.find!r} occurs {count} times, not once")
         changed = source.replace(mistake.find, mistake.replace)
-        trials.append(Trial(topic, kata, mistake.name, changed, mistake.caught_by, mistake.why))
+        trials.append(Trial(topic, kata, mistake.name, changed, mistake.caught_by))
     return trials
 
 
 def right_trials(topic: str, kata: str) -> list[Trial]:
     """The solution, and the alternative on top of the solutions: the whole spec must pass."""
     files = {"solution": catalog.solution_file(topic, kata), "alternative": catalog.alternative_file(topic, kata)}
-    return [Trial(topic, kata, name, file.read_text(), None) for name, file in files.items() if file.is_file()]
+    return [Trial(topic, kata, name, file.read_text()) for name, file in files.items() if file.is_file()]
 
 
 def generic_trials(topic: str, kata: str) -> list[Trial]:
     source = catalog.solution_file(topic, kata).read_text()
-    return [Trial(topic, kata, name, changed, None) for name, changed in generic_mutants(source)]
+    return [Trial(topic, kata, name, changed) for name, changed in generic_mutants(source)]
 
 
 def equivalents(topic: str, kata: str) -> dict[str, str]:
     """Generic mutants that no spec can or should catch, with the reason."""
     return getattr(mistake_module(topic, kata), "EQUIVALENT", {}) if has_bank(topic, kata) else {}
-
-
-# --- trying it ------------------------------------------------------------------------------------------------------
-
-
-class FirstFailure:
-    def __init__(self):
-        self.test = ""
-
-    def pytest_runtest_logreport(self, report):
-        if report.failed and not self.test:
-            self.test = report.nodeid.split("::")[-1]
-
-    def pytest_collectreport(self, report):
-        if report.failed and not self.test:
-            self.test = "(import)"
-
-
-def run_spec(nodes: list[str]) -> tuple[int, str]:
-    """pytest in this process on the solutions (and `trees.replaced_sources`): its exit code and the first failure."""
-    first = FirstFailure()
-    options = ["-x", "-q", "--impl", "solutions", "-p", "no:cacheprovider", "-p", "no:warnings", "--no-header"]
-    options += ["--hypothesis-profile=mutants", "--in-process"]  # this is a fork already
-    options += ["--disable-plugin-autoload", "-p", "_hypothesis_pytestplugin", "-p", "pytest_timeout"]  # quicker
-    code = pytest.main([*nodes, *options], plugins=[first])
-    return int(code), first.test
-
-
-@contextlib.contextmanager
-def quiet():
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
-        yield out
-
-
-def warm(katas: list[Names]) -> None:
-    """Import everything once. One thread: a pool of them cannot be forked."""
-    os.environ["CI"] = "1"  # derandomized hypothesis, no database
-    import torch
-    import torch._dynamo  # the first optimizer imports it: a second in every fork if the parent has not
-
-    torch.set_num_threads(1)
-    if torch.get_num_threads() != 1:
-        raise RuntimeError("torch runs several threads: set OMP_NUM_THREADS=1")
-    os.chdir(catalog.ROOT)
-    with quiet() as out:
-        code, failed = run_spec([*(catalog.spec_of(*names) for names in katas), "--collect-only"])
-    if code != 0:
-        raise RuntimeError(f"the specs cannot be collected: {failed or code}\n{out.getvalue()}")
-    trees.forget_katas()
-    gc.collect()
-    gc.freeze()
-
-
-def fork_trial(trial: Trial) -> tuple[int, int]:
-    """Start the trial in a fork: (process id, pipe that will hold the name of the failed test)."""
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        os.close(writer)
-        return pid, reader
-    try:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.dup2(nothing, 2)
-        trees.replaced_sources[f"katas.{trial.topic}.{trial.kata}"] = trial.source
-        code, failed = run_spec([f"{trial.spec}::{trial.test}" if trial.test else trial.spec])
-        os.write(writer, failed.encode()[:4000])
-        os._exit(code)
-    except BaseException as error:
-        os.write(writer, repr(error).encode()[:4000])
-    os._exit(99)
-
-
-def run_trials(trials: list[Trial], jobs: int = 2, show=lambda outcome: None) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    waiting, running = list(trials)[::-1], {}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            trial = waiting.pop()
-            pid, pipe = fork_trial(trial)
-            running[pipe] = (pid, trial, time.monotonic())
-        ready, _, _ = select.select(list(running), [], [], 1.0)
-        overdue = [pipe for pipe, (_, _, since) in running.items() if time.monotonic() - since > SECONDS_PER_MUTANT]
-        for pipe in {*ready, *overdue}:
-            pid, trial, since = running.pop(pipe)
-            if pipe not in ready:
-                os.kill(pid, signal.SIGKILL)
-            failed = b"".join(iter(lambda pipe=pipe: os.read(pipe, 4096), b"")).decode()
-            os.close(pipe)
-            _, status = os.waitpid(pid, 0)
-            outcome = Outcome(trial, os.waitstatus_to_exitcode(status), failed, time.monotonic() - since)
-            show(outcome)
-            outcomes.append(outcome)
-    return sorted(outcomes, key=lambda outcome: trials.index(outcome.trial))
 
 
 # --- command ----------------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ FLOORS = [
         "katas.lab.checks",
     ],
     ["katas.lab.plugin"],
+    ["katas.lab.trials"],
+    ["katas.lab.tutor"],
 ]
 FOR_SPECS = (
     "expect",

@@ -116,6 +116,18 @@ def test_a_failed_comparison_shows_the_law_and_both_sides():
     assert "0.5 at index (1,)" in text
 
 
+def test_of_a_large_tensor_the_first_difference_is_shown_with_its_neighbours():
+    expected = torch.arange(120.0, dtype=torch.float64).reshape(2, 60)
+    got = expected.clone()
+    got[1, 5:9] = -1
+    with pytest.raises(AssertionError) as failure:
+        expect_close(got, expected, "the law")
+    assert str(failure.value).splitlines()[1:3] == [
+        "  got       … 62.0, 63.0, 64.0, -1.0, -1.0, -1.0, -1.0 …   float64 (2, 60), around [1, 5]",
+        "  expected  … 62.0, 63.0, 64.0, 65.0, 66.0, 67.0, 68.0 …   float64 (2, 60), around [1, 5]",
+    ]
+
+
 @pytest.mark.parametrize(
     "got, expected, told",
     [

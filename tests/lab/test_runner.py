@@ -104,6 +104,45 @@ def test_a_changed_input_is_told_before_everything_else(toy):
     result.stdout.fnmatch_lines(["✘ doubling is adding twice", "✘ adding two and three", "next: make `doubling is*"])
 
 
+def test_one_cause_is_told_once_and_a_crash_before_what_comes_out_wrong(toy):
+    toy.kata("first", "def add(x, y):\n    return [][int(x)]\n\n\ndef double(x):\n    return 2 * x + 1\n")
+    spec = (toy.path / SPEC).read_text()
+    first = "def test_doubling_by_hand():\n    assert double(3.0) == 6.0, f'2 * 3 = 6, got {double(3.0)}'\n\n\n"
+    toy.write(SPEC, spec.replace("def test_adding", first + "def test_adding"))
+    result = toy.pytest(SPEC)
+    told = [line for line in result.stdout.lines if line.startswith(("✘", "  and", "next"))]
+    assert told == [
+        "✘ adding two and three", "  and 1 more test: the order does not matter", "✘ doubling by hand",
+        "✘ doubling is adding twice", "next: make `adding two and three` hold",
+    ], text_of(result)  # fmt: skip
+
+
+def test_more_causes_than_a_screen_holds_are_a_line_each(toy):
+    toy.kata("first", WRONG_ADD)
+    toy.write(
+        SPEC,
+        "import pytest\n\nfrom katas.toy.first import add\n\n\n@pytest.mark.parametrize('x', [3, 4, 5, 6])\n"
+        "def test_adding(x):\n    assert add(x, 1) == x + 1, f'{\"x\" * x} + 1'\n",
+    )
+    result = toy.pytest(SPEC)
+    result.stdout.fnmatch_lines(["✘ adding [[]3[]]", "  with x = 3", "1 more of first, in full with -v:"])
+    result.stdout.fnmatch_lines(["✘ adding [[]6[]]: xxxxxx + 1"])
+    assert text_of(toy.pytest(SPEC, "-v")).count("  with x = ") == 4
+
+
+def test_a_refusal_that_fails_shows_the_call(toy):
+    toy.kata("first", RIGHT_ADD)
+    toy.write(
+        SPEC,
+        "import pytest\n\nfrom katas.lab.expect import expect_refused\nfrom katas.toy.first import add\n\n\n"
+        "@pytest.mark.parametrize('name, call', [\n    ('y', lambda: add(2, y=-1)),\n])\n"
+        "def test_refusals(name, call):\n    expect_refused(name, call)\n",
+    )
+    toy.pytest(SPEC).stdout.fnmatch_lines(
+        ["✘ refusals [[]y[]]", "    got       1", "  with ('y', lambda: add(2, y=-1))"]
+    )
+
+
 def test_a_failure_inside_an_earlier_kata_names_its_file(toy):
     toy.kata("first", RIGHT_ADD.replace("return x + y", "return [][int(x)]"))
     toy.kata("second", (toy.path / "solutions/toy/second.py").read_text())

@@ -146,7 +146,7 @@ def _warm_up() -> None:
 
 def _reports_of_the_end(item, ended: forks.Ended) -> list:
     """What pytest would have reported, had the test lived."""
-    told = messages.failure_of_frames(item.name, item.path, ended.reason, ended.frames)
+    told, failure = messages.failure_of_frames(item.name, item.path, ended.reason, ended.frames)
     return [
         pytest.TestReport(
             nodeid=item.nodeid,
@@ -155,6 +155,7 @@ def _reports_of_the_end(item, ended: forks.Ended) -> list:
             outcome="failed" if when == "call" else "passed",
             longrepr=told if when == "call" else None,
             when=when,
+            kata_failure=list(failure) if when == "call" else None,
         )
         for when in ("setup", "call", "teardown")
     ]

@@ -10,6 +10,8 @@ from katas.lab import catalog, results, trees
 from katas.lab.catalog import kata_of_node, rank
 from katas.lab.plugin import fixtures, messages
 
+MOST_CAUSES = 3  # of one kata that are told in full; all of them with -v
+
 
 def pytest_configure(config):
     config.pluginmanager.register(Ladder(config), "katas-ladder")
@@ -22,9 +24,8 @@ class Ladder:
         self.config = config
         self.counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
         self.todos: dict[tuple[str, str], list[dict]] = defaultdict(list)
-        self.failures: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.failed: dict[tuple[str, str], list] = defaultdict(list)  # reports
         self.of_data: set[str] = set()  # node ids of checks whose data set is damaged: no code is to blame
-        self.raised_in: dict[str, str | None] = {}  # the file of a kata, perhaps of an earlier one, by node id
         self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
         self.tests: dict[tuple[str, str], int] = {}  # how many the spec has, where this process has collected it
         self.ran: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -48,9 +49,7 @@ class Ladder:
             self.todos[names].append(report.kata_todo)
         elif report.failed:
             self.counts[names]["failed"] += 1
-            first = getattr(report, "kata_cause", False)
-            self.failures[names].insert(0 if first else len(self.failures[names]), report.nodeid)
-            self.raised_in[report.nodeid] = getattr(report, "kata_file", None)
+            self.failed[names].append(report)
             if getattr(report, "kata_data", False):
                 self.of_data.add(report.nodeid)
         elif report.skipped:
@@ -81,7 +80,7 @@ class Ladder:
         names = kata_of_node(report.nodeid)
         if names and report.failed:
             self.counts[names]["failed"] += 1
-            self.failures[names].append(report.nodeid)
+            self.failed[names].append(report)
 
     def pytest_runtest_logstart(self, nodeid):
         self.running = nodeid
@@ -98,11 +97,15 @@ class Ladder:
             self.artefacts.add(catalog.shown(folder) + "/")
 
     def pytest_sessionfinish(self, session):
-        """The cause is told first. The result of each whole spec is remembered, for `python -m katas`."""
+        """The result of each whole spec is remembered, for `python -m katas`."""
         config = self.config
-        reporter = config.pluginmanager.getplugin("terminalreporter")
-        if reporter:
-            reporter.stats.get("failed", []).sort(key=lambda report: not getattr(report, "kata_cause", False))
+        for reports in self.failed.values():
+            reports.sort(
+                key=lambda report: failure.kind if (failure := messages.failure_in(report)) else messages.CRASH
+            )
+            for report in reports:
+                if messages.failure_in(report):
+                    report._pdbshown = True  # so pytest does not tell it as well
         own_code = not trees.installed() or not trees.installed().trees
         cache = getattr(config, "cache", None)
         if hasattr(config, "workerinput"):
@@ -119,6 +122,9 @@ class Ladder:
 
     def pytest_terminal_summary(self, terminalreporter):
         writer = terminalreporter
+        if self.config.option.tbstyle != "no" and any(self.failed.values()):
+            writer.write_line("")
+            self._write_failures(writer)
         for line in self.told:
             writer.write_line(line)
         for path in sorted(self.artefacts):
@@ -130,6 +136,34 @@ class Ladder:
         if len(self.counts) == 1:
             self._write_todos(writer)
         self._write_next(writer)
+
+    def _write_failures(self, writer) -> None:
+        """Each cause once, with the first test that it broke; of a kata the first few in full."""
+        most = MOST_CAUSES if self.config.option.verbose <= 0 else None
+        for names in self._all_in_order():
+            by_cause = defaultdict(list)
+            for report in self.failed[names]:
+                if failure := messages.failure_in(report):
+                    by_cause[failure.cause].append(report)
+            causes = list(by_cause.values())
+            for first, *others in causes[:most]:
+                for line in str(first.longrepr).splitlines():
+                    writer.write_line(line, **_colour_of(line))
+                for name, text in first.sections:
+                    writer.write_line(f"  {name.lower()}\n{messages.indented(text, 4)}")
+                if others:
+                    writer.write_line(f"  and {_counted(others, 'more test')}: {_named(others)}")
+                writer.write_line("")
+            if causes[most:]:
+                writer.write_line(f"{len(causes) - most} more of {names[1]}, in full with -v:")
+            for reports in causes[most:]:
+                law = messages.failure_in(reports[0]).essence.partition("\n")[0]
+                count = f" ({len(reports)} tests)" if reports[1:] else ""
+                writer.write_line(
+                    f"✘ {messages.sentence(_test(reports[0]))}: {law}{count}"[: writer._tw.fullwidth], red=True
+                )
+            if causes[most:]:
+                writer.write_line("")
 
     def _in_order(self, topic: str) -> list[str]:
         present = [kata for (own_topic, kata) in self.counts if own_topic == topic]
@@ -166,8 +200,9 @@ class Ladder:
         for names in self._all_in_order():
             topic, kata = names
             spec = catalog.spec_of(topic, kata)
-            if self.failures[names]:
-                first = self.failures[names][0]
+            if self.failed[names]:
+                report = self.failed[names][0]
+                first, failure = report.nodeid, messages.failure_in(report)
                 if first in self.of_data:
                     writer.write_line("next: repair the data set, as the DataError above says")
                     writer.write_line(f"      {_again(self.config, first)}")
@@ -175,7 +210,7 @@ class Ladder:
                 law = f"`{messages.sentence(first.split('::')[-1])}` hold" if "::" in first else f"{first} run"
                 writer.write_line(f"next: make {law}")
                 file = finder.file_of(topic, kata) if finder else None
-                shown = self.raised_in.get(first) or (catalog.shown(file) if file else None)
+                shown = (failure and failure.file) or (catalog.shown(file) if file else None)
                 where = f"your code {shown}, " if shown else ""
                 writer.write_line(f"      {where}its spec {spec}")
                 writer.write_line(f"      {_again(self.config, first)}")
@@ -211,3 +246,27 @@ def _again(config, what: str) -> str:
         words += ["--device", config.getoption("--device")]
     from_root = "" if Path.cwd() == catalog.ROOT else f"cd {shlex.quote(str(catalog.ROOT))} && "
     return from_root + shlex.join(words)
+
+
+def _colour_of(line: str) -> dict[str, bool]:
+    word = line.split(maxsplit=1)[0] if line.strip() else ""
+    return {"✘": {"red": True, "bold": True}, "got": {"red": True}, "expected": {"green": True}}.get(word, {})
+
+
+def _test(report) -> str:
+    return report.nodeid.split("::", 1)[-1]
+
+
+def _counted(reports: list, what: str) -> str:
+    return f"{len(reports)} {what}{'s' * (len(reports) > 1)}"
+
+
+def _named(reports: list, most: int = 4) -> str:
+    """Tests; of a function with several of them how many."""
+    names = [messages.sentence(_test(report)) for report in reports]
+    counts = Counter(name.partition(" [")[0] for name in names)
+    told = [
+        f"{rule} ({count})" if count > 1 else next(name for name in names if name.startswith(rule))
+        for rule, count in counts.items()
+    ]
+    return ", ".join(told[:most]) + (f" and {len(told) - most} others" if len(told) > most else "")

@@ -19,12 +19,16 @@ from katas.lab.plugin import guards
 from katas.lab.trees import is_kata_file
 
 MOST_LINES = 30  # of any one failure message
+# What `expect` says of a result that cannot be compared.
+WRONG_TYPE_OF_RESULT = r"^  (shape|dtype) .* came out, not |^  a tensor on the device .* came out|^  an? \w+ came out$"
 # Of pytest's explanation of an assertion: steps that say nothing of the values, tensors at full length, advice.
 MACHINERY = re.compile(
     r"^ *\+.*(<(built-in method|bound method|function) |tensor\(|Parameter)|^ *Use -v to get|^assert \[\]$"
 )
 
-CHANGED_INPUT = "changes its input"  # of a failure that makes other laws break for no visible reason: it is told first
+# Of several failures, the one that names the cause is told first: what crashes or changes its input breaks other laws
+# for no visible reason.
+CRASH, CHANGED_INPUT, WRONG_TYPE, EXAMPLE, PROPERTY = range(5)
 
 SKIPS = (pytest.skip.Exception, pytest.xfail.Exception, unittest.SkipTest)
 
@@ -90,16 +94,73 @@ def sentence(test_name: str) -> str:
     return f"{words} [{parameters.removesuffix(']').replace('_', ' ')}]" if bracket else words
 
 
-def failure_text(test_name: str, spec: Path, error: BaseException) -> str:
-    kata_frames = kata_places(error)
-    return _told(test_name, message_of(error, kata_frames), smallest_input(error), kata_frames, places(error), spec)
+class Failure(NamedTuple):
+    """What a report carries of a failure, beside its text."""
+
+    kind: int
+    cause: str  # failures with the same one are told once
+    essence: str  # without the places in files: for hints
+    file: str | None  # of the kata that raised it
 
 
-def failure_of_frames(test_name: str, spec: Path, reason: str, frames: list[forks.Frame]) -> str:
+def failure_in(report) -> Failure | None:
+    """Between processes it is a list."""
+    carried = getattr(report, "kata_failure", None)
+    return Failure(*carried) if carried else None
+
+
+def failure_of(item, error: BaseException) -> tuple[str, Failure]:
+    kata_frames, example = kata_places(error), smallest_input(error)
+    message, spec = message_of(error, kata_frames), Path(item.path)
+    kind = _kind_of(error, message, kata_frames, is_property=hasattr(getattr(item, "obj", None), "hypothesis"))
+    cause = cause_of(kind, message, kata_frames)
+    told = _told(item.name, message, example, arguments_of(item), kata_frames, places(error), spec)
+    essence = "\n".join(filter(None, (message, example)))
+    return told, Failure(kind, cause, essence, shown_path(kata_frames[-1].file) if kata_frames else None)
+
+
+def _kind_of(error: BaseException, message: str, kata_frames: list[Place], *, is_property: bool) -> int:
+    if type(error).__name__ == "TypeCheckError":
+        return WRONG_TYPE
+    if not isinstance(error, AssertionError | pytest.fail.Exception):
+        return CRASH if kata_frames else EXAMPLE
+    if "changes its input" in message:
+        return CHANGED_INPUT
+    if is_property:
+        return PROPERTY
+    return WRONG_TYPE if re.search(WRONG_TYPE_OF_RESULT, message, re.MULTILINE) else EXAMPLE
+
+
+def cause_of(kind: int, message: str, kata_frames: list[Place]) -> str:
+    """The place of a crash; else the law, without the numbers in it."""
+    if kind == CRASH and kata_frames:
+        return f"{kata_frames[-1].file}:{kata_frames[-1].line} {message.partition(':')[0]}"
+    return re.sub(r"\s*-?\d[\d.e+-]*", "#", message if kind == WRONG_TYPE else message.partition("\n")[0])
+
+
+def arguments_of(item) -> str | None:
+    """The row of a table that a test was given, but for what it expects."""
+    row = getattr(getattr(item, "callspec", None), "params", {})
+    for value in row.values():
+        code = getattr(value, "__code__", None)
+        if code is not None and code.co_name == "<lambda>":  # its line tells all there is in the row
+            return traceback.linecache.getline(code.co_filename, code.co_firstlineno).strip().rstrip(",")
+    told = [f"{name} = {_in_short(value)}" for name, value in row.items() if name not in ("law", "expected", "name")]
+    return ", ".join(told) or None
+
+
+def _in_short(value) -> str:
+    text = " ".join(getattr(value, "__name__", repr(value)).split())
+    return text if len(text) <= 80 else text[:80] + " …"
+
+
+def failure_of_frames(test_name: str, spec: Path, reason: str, frames: list[forks.Frame]) -> tuple[str, Failure]:
     """Of a test that did not live to fail by itself."""
     known = [_place(frame) for frame in frames]
     kata_frames = [place for place in known if is_kata_file(str(place.file))]
-    return _told(test_name, reason, None, kata_frames, known, spec)
+    told = _told(test_name, reason, None, None, kata_frames, known, spec)
+    file = shown_path(kata_frames[-1].file) if kata_frames else None
+    return told, Failure(CRASH, cause_of(CRASH, reason, kata_frames), reason, file)
 
 
 def _place(frame: forks.Frame) -> Place:
@@ -108,9 +169,11 @@ def _place(frame: forks.Frame) -> Place:
     )
 
 
-def _told(test_name, message, example, kata_frames, frames, spec) -> str:
+def _told(test_name, message, example, arguments, kata_frames, frames, spec) -> str:
     spec_frames = [place for place in frames if place.file == spec]
     paragraphs = [f"✘ {sentence(test_name)}", indented(cut(message), 2)]
+    if arguments:
+        paragraphs.append(f"  with {arguments}")
     if example:
         paragraphs.append(f"  smallest input found\n{indented(cut(example), 4)}")
     if kata_frames:
@@ -281,7 +344,7 @@ def pytest_itemcollected(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     names, error = kata_of_node(item.nodeid), call.excinfo and call.excinfo.value
-    todo, told = None, None
+    todo, told, failure = None, None, None
     if names and isinstance(error, SKIPS) and (of_katas := kata_places(error)):
         error = SkippedByKata(message_of(error, of_katas)).with_traceback(error.__traceback__)
         call.excinfo = pytest.ExceptionInfo.from_exception(error)
@@ -290,14 +353,13 @@ def pytest_runtest_makereport(item, call):
         if todo is not None:
             told = todo_line(todo, None if names[1] in catalog.CHECKS else names[1])
         elif item.config.option.tbstyle == "auto":
-            told = failure_text(item.name, Path(item.path), error)
+            told, failure = failure_of(item, error)
         if told is not None:
             item.repr_failure = lambda excinfo: told  # pytest's own would take 30 ms, and be thrown away
     result = yield
     if result.failed and told is not None:
-        result.longrepr, result.kata_cause = told, CHANGED_INPUT in told
+        result.longrepr, result.kata_failure = told, failure and list(failure)  # as it goes between processes
         result.kata_hang, result.kata_data = isinstance(error, guards.KataTimeout), isinstance(error, DataError)
-        result.kata_file = next((shown_path(place.file) for place in reversed(kata_places(error))), None)
         result.sections = [(name, cut(text, most=10)) for name, text in result.sections if text.strip()]
     if result.failed and todo is not None:
         result.kata_todo, result.sections = todo._asdict(), []

@@ -49,6 +49,7 @@ def pytest_configure(config):
     config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
     if config.option.reportchars == "fE" and _is_about_katas(config):
         config.option.reportchars = ""  # pytest's default summary: it would list once more what the ladder tells
+    config.option.no_header |= config.option.verbose == 0 and _is_about_katas(config)
     _load_hypothesis_profile(config)
     if config.getoption("--device") == "cuda":
         doctor.refuse_wrong_device(config)
@@ -124,12 +125,26 @@ def _load_hypothesis_profile(config) -> None:
     hypothesis.settings.register_profile("ci", phases=phases, database=None, derandomize=True, **shared)
     quick = [Phase.explicit, Phase.generate]  # the first failure will do: for mutants
     hypothesis.settings.register_profile("mutants", phases=quick, database=None, derandomize=True, **shared)
+    hypothesis.settings.register_profile("hints", hypothesis.settings.get_profile("mutants"), max_examples=12)
     if not config.getoption("--hypothesis-profile", None):
         seeded = config.getoption("--hypothesis-seed", None) is not None
         hypothesis.settings.load_profile("ci" if os.environ.get("CI") and not seeded else "learner")
 
 
 def pytest_report_header(config):
+    return _header(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session):
+    """In place of pytest's own eight lines."""
+    config = session.config
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter and config.option.verbose == 0 and _is_about_katas(config) and not hasattr(config, "workerinput"):
+        reporter.write_line(_header(config))
+
+
+def _header(config) -> str:
     finder = trees.installed()
     trees_shown = ", then ".join(f"{name}/" for name in finder.trees) or "your code (katas/)"
     return f"katas: implementation: {trees_shown}; device: {config.getoption('--device')}"
