@@ -15,9 +15,9 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> F
         grad <- grad * min(1, max_norm / norm)
 
     With a norm of each tensor alone the step would turn. Gradients are never scaled up. The result is the norm before
-    clipping, in the dtype of the first gradient: it tells of trouble first. It is right where squares overflow or
-    vanish: 1e30 in float32, 1e4 in float16. If it is not finite, no gradient is changed: whoever trains decides.
-    (`torch.nn.utils.clip_grad_norm_` makes them 0 or NaN.)
+    clipping, in the dtype of the first gradient: trouble shows there first. It is right where squares overflow or
+    vanish: 1e30 in float32, 1e4 in float16. Gradients with infinity or NaN are left as they are: whoever trains
+    decides. (`torch.nn.utils.clip_grad_norm_` makes them 0 or NaN.)
 
     `parameters` may be one tensor or a generator. Without any gradient the result is 0.
     `max_norm` >= 0.

@@ -12,7 +12,7 @@ class SGD(torch.optim.Optimizer):
 
         g <- g + weight_decay * w                  L2: the decay goes through the momentum
         m <- momentum * m + g                      m = g in the first step
-        g <- g + momentum * m   with nesterov, else m
+        g <- m                                     with nesterov: g + momentum * m
         w <- w - lr * g
 
     Without momentum no m is kept. A weight whose gradient is None is left alone, and so is its m. Each parameter group

@@ -13,8 +13,8 @@ def squared_distances(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float
 
         |x - y|^2 = |x|^2 - 2 x·y + |y|^2
 
-    The left side broadcasts to N · M · D numbers. The right side is a matrix product, and needs no tensor larger than
-    the result. It subtracts large numbers, though: points near (1000, 1000) lose six digits. Distances do not change if
+    The left side broadcasts to N · M · D numbers. The right side is a matrix product, and needs none that
+    large. It subtracts large numbers, though: points near (1000, 1000) lose six digits. Distances do not change if
     all points move together, so move the mean of `y` to 0 first. (`torch.cdist` squared; it does not centre.)
     """
     raise NotImplementedError

@@ -27,7 +27,7 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
 
 
 def dead_relu_fraction(model: nn.Module, x: Tensor) -> dict[str, float]:
-    """For each `nn.ReLU` of the model, by its name: the share of its units that are 0 for the whole batch `x`.
+    """For each `nn.ReLU` that runs, by its name: the share of its units that are 0 for the whole batch `x`.
 
     A unit is a channel of (B, C, …), or a feature of (B, C). It is dead if it is 0 for every example and every place:
     no gradient reaches it. Of a ReLU that runs several times, all outputs count together.

@@ -7,17 +7,17 @@ import torch
 
 
 def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int, min_ratio: float = 0.0) -> float:
-    """What the learning rate is multiplied by at `step` >= 0, the number of steps that were taken before.
+    """What the learning rate is multiplied by at `step`, the number of steps that were taken before.
 
         (step + 1) / warmup_steps                                          while step < warmup_steps
         min_ratio + (1 - min_ratio) * (1 + cos(pi * p)) / 2                from then on, with
         p = (step - warmup_steps) / (total_steps - warmup_steps)           but at most 1
 
-    So the first step is small but not 0, the factor is exactly 1 at step = warmup_steps, and exactly `min_ratio` at
-    step = total_steps and for ever after: a cosine that goes on would rise again. With `warmup_steps` = `total_steps`
-    the factor falls from 1 to `min_ratio` at once. It is what `torch.optim.lr_scheduler.LambdaLR` asks for.
+    So the first step is small but not 0, the last step of the warm-up has the factor 1, and from step = total_steps on
+    it is exactly `min_ratio`: a cosine that goes on would rise again. That holds for `warmup_steps` = `total_steps` as
+    well, where it falls from 1 to `min_ratio` at once. `torch.optim.lr_scheduler.LambdaLR` asks for such a function.
 
-    0 <= `warmup_steps` <= `total_steps`, 0 <= `min_ratio` <= 1.
+    0 <= `step`, 0 <= `warmup_steps` <= `total_steps`, 0 <= `min_ratio` <= 1.
 
     Source: Loshchilov & Hutter, SGDR (arXiv 1608.03983), and Goyal et al. (arXiv 1706.02677) for the warm-up.
     """

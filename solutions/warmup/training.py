@@ -55,7 +55,7 @@ def train_one_epoch(
         3. the optimizer steps
 
     Batches are moved to the device of the model. The means are over examples, with the logits that the training saw. A
-    loss that is not finite raises a FloatingPointError that names the step; weights and optimizer stay as they were.
+    loss that is not finite raises a FloatingPointError that names the step, before the optimizer steps.
 
     `accumulation` >= 1.
     """
