@@ -1,4 +1,4 @@
-"""`python -m katas`: progress and what is next; `diff` and `reset` for one kata.
+"""`python -m katas`: progress and what is next; `hint`, `diff` and `reset` for one kata.
 
 For authors: `new`, `stub`, `drift`, `figures`.
 """
@@ -20,6 +20,8 @@ from katas.lab.results import digest_of, last_run
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     match arguments.command:
+        case "hint":
+            return hint(*arguments.kata)
         case "diff":
             return diff(*arguments.kata)
         case "reset":
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m katas", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     for name, told in (
+        ("hint", "which known mistake it looks like; once more for the next step"),
         ("diff", "your kata against the solution"),
         ("reset", "practise it again from the stub"),
         ("stub", "for authors: write the stub that follows from the solution"),
@@ -113,6 +116,21 @@ def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
 
 
 # --- one kata ---------------------------------------------------------------------------------------------------------
+
+
+def hint(topic: str, kata: str) -> int:
+    mark, told, step = state_of(topic, kata)
+    if not catalog.kata_file(topic, kata).is_file() or told.startswith("does not parse"):
+        print(f"{topic}/{kata} {told}. {step}")
+        return 1
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: a pool of threads cannot be forked
+    from katas.lab import tutor
+
+    steps, left = tutor.hint(topic, kata)
+    print("\n\n".join(steps))
+    if left:
+        print(f"\nOnce more for {'the reason' if len(steps) == 1 else 'where to look'}")
+    return 0
 
 
 def diff(topic: str, kata: str) -> int:

@@ -17,18 +17,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from katas.lab import catalog, stubs
+from katas.lab import borrow, catalog, stubs
 
 # Module name → source that is run in place of the file's: how mistakes are tried without writing them to the disk.
 replaced_sources: dict[str, str] = {}
+
+running: catalog.Names | None = None  # the kata whose spec runs now
 
 
 class KataFinder(importlib.abc.MetaPathFinder):
     """Serves kata modules from `trees`, in order, then from `katas/`."""
 
-    def __init__(self, trees: list[str], check_annotations: bool):
+    def __init__(self, trees: list[str], check_annotations: bool, borrows: bool = False):
         self.trees = trees
         self.check_annotations = check_annotations
+        self.borrows = borrows  # what the learner's katas have not written, but for the one whose spec runs
 
     def find_spec(self, fullname, path=None, target=None):
         names = catalog.kata_of_module(fullname)
@@ -51,25 +54,31 @@ class KataLoader(importlib.machinery.SourceFileLoader):
         self.finder = finder
 
     def get_code(self, fullname):
-        stubs.source_of(self.path)  # tells more of a file that is no text
+        own = stubs.source_of(self.path)  # tells more of a file that is no text
         source = replaced_sources.get(fullname)
+        names = catalog.kata_of_module(fullname)
+        if source is None and self.finder.borrows and catalog.solution_file(*names).is_file():
+            whole = borrow.completed(own, catalog.solution_file(*names).read_text("utf-8"))
+            return super().get_code(fullname) if whole is None else compile(whole, self.path, "exec", dont_inherit=True)
         if source is None:
             return super().get_code(fullname)
         linecache.cache[self.path] = len(source), None, source.splitlines(keepends=True), self.path  # for tracebacks
         return compile(source, self.path, "exec", dont_inherit=True)
 
     def exec_module(self, module):
+        names = catalog.kata_of_module(module.__name__)
+        setattr(module, borrow.OWN_SPEC_RUNS, lambda: running == names)
         super().exec_module(module)
         if self.finder.check_annotations:
             check_annotations_of(module)
 
 
-def install(trees: list[str] | None = None, *, check_annotations: bool = False) -> KataFinder:
+def install(trees: list[str] | None = None, *, check_annotations: bool = False, borrows: bool = False) -> KataFinder:
     """Install the finder (once: a second call replaces the first). Without `trees`, KATAS_IMPL names them."""
     if trees is None:
         trees = [tree for tree in os.environ.get("KATAS_IMPL", "").split(":") if tree]
     uninstall()
-    finder = KataFinder(trees, check_annotations)
+    finder = KataFinder(trees, check_annotations, borrows)
     sys.meta_path.insert(0, finder)
     return finder
 

@@ -1,6 +1,7 @@
 """Which known mistake does a learner's kata look like? It is run beside each mistake of the bank on the same tests.
 
 Two versions are alike where the same tests fail and say the same: equal wrong values are the strongest sign there is.
+A hint comes in steps: the law that breaks first, why a version is wrong that breaks it in the same way, where to look.
 """
 
 import ast
@@ -14,12 +15,14 @@ from typing import NamedTuple
 
 from katas.lab import catalog, stubs
 from katas.lab.catalog import ROOT, Names
+from katas.lab.plugin.messages import sentence
 from katas.lab.trials import Outcome, Trial, run_trials, warm
 
 PROFILES = ("hints", "mutants")  # few examples; if these find nothing, as many as a mutant gets
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
+MOST_USUAL = 3
 
-Print = dict[str, str]  # of one version: what each failing test says, in short
+Print = dict[str, str]  # of one version: what each failing test says, in short; with a "=" in front where it is a value
 
 
 class Known(NamedTuple):
@@ -29,13 +32,10 @@ class Known(NamedTuple):
     why: str
     function: str  # where the solution has it
     same: int  # of its failing tests, those that say the same in the learner's version
+    same_values: int  # those of them that show a wrong value
     failing: int
     first_is_same: bool  # the learner's first failure is one of these
-    first_fails: bool
-
-    @property
-    def likeness(self) -> float:
-        return self.same / max(self.failing, 1)
+    first_fails: bool  # it fails there, but says something else
 
 
 class Findings(NamedTuple):
@@ -44,7 +44,7 @@ class Findings(NamedTuple):
     first: str  # the first test that fails
     law: str  # what it says
     failing: int
-    known: list[Known]
+    known: list[Known]  # the likest first
 
 
 def find(topic: str, kata: str, source: str, jobs: int = 2) -> Findings | None:
@@ -66,17 +66,29 @@ def _compared(mine: Outcome, profile: str, jobs: int) -> Findings:
     for mistake in bank:
         theirs = {test: said for test, said in prints[mistake.name].items() if test not in mine.todo}
         same = [test for test, said in theirs.items() if failing.get(test) == said]
+        values = sum(failing[test].startswith("=") for test in same)
         place = enclosing(solution, mistake.find)
-        known.append(Known(mistake.name, mistake.why, place, len(same), len(theirs), first in same, first in theirs))
-    known.sort(key=lambda one: -one.likeness)
+        how = len(same), values, len(theirs), first in same, first in theirs
+        known.append(Known(mistake.name, mistake.why, place, *how))
+    known.sort(key=lambda one: (-one.first_is_same, -one.same / (one.failing + len(failing) - one.same or 1)))
     return Findings(first, mine.failed[first].split("\n")[0], len(failing), known)
+
+
+def fits(one: Known, found: Findings) -> bool:
+    """Whether it is told as the likely cause."""
+    share = one.same / (one.failing + found.failing - one.same or 1)  # of the tests that fail in one or the other
+    return one.first_is_same and (share >= 0.6 or one.same_values >= 0.3 * found.failing)
 
 
 # --- alike ------------------------------------------------------------------------------------------------------------
 
 
 def print_of(failed: dict[str, str]) -> Print:
-    return {test: hashlib.sha256(essence(said).encode()).hexdigest()[:12] for test, said in failed.items()}
+    return {test: _shows_a_value(said) * "=" + digest_of_text(essence(said)) for test, said in failed.items()}
+
+
+def _shows_a_value(said: str) -> bool:
+    return "\n  got  " in said and not said.startswith("a wrong argument")
 
 
 def essence(said: str) -> str:
@@ -104,17 +116,15 @@ def bank_of(topic: str, kata: str) -> list:
 
 def prints_of(names: Names, bank: list, profile: str, jobs: int) -> dict[str, Print]:
     """Of each of these mistakes. They are remembered until anything changes that they depend on."""
-    file, digest = memory_of(*names), digest_of(*names) + profile
-    remembered = _read(file)
-    known = remembered["prints"] if remembered.get("digest") == digest else {}
+    file, key = memory_of(*names), f"{digest_of(*names)} {profile}"
+    known = _read(file, key) or {}
     missing = [mistake for mistake in bank if mistake.name not in known]
     solution = catalog.solution_file(*names).read_text("utf-8")
     changed = {mistake.name: solution.replace(mistake.find, mistake.replace) for mistake in missing}
     trials = [Trial(*names, name, source, whole=True, profile=profile) for name, source in changed.items()]
     known |= {outcome.trial.name: print_of(outcome.failed) for outcome in run_trials(trials, jobs)}
     if missing:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"digest": digest, "prints": known}), "utf-8")
+        _write(file, key, known)
     return known
 
 
@@ -122,11 +132,17 @@ def memory_of(topic: str, kata: str) -> Path:
     return ROOT / ".pytest_cache" / "hints" / topic / f"{kata}.json"
 
 
-def _read(file: Path) -> dict:
+def _read(file: Path, key: str):
     try:
-        return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
+        found = json.loads(file.read_text("utf-8"))
+        return found["what"] if found["key"] == key else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _write(file: Path, key: str, what) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"key": key, "what": what}), "utf-8")
 
 
 def digest_of(topic: str, kata: str) -> str:
@@ -134,7 +150,71 @@ def digest_of(topic: str, kata: str) -> str:
     files = [ROOT / catalog.spec_of(topic, kata), catalog.bank_file(topic, kata)]
     for folder in (ROOT / "katas" / "lab", catalog.topic_folder(topic) / "given", ROOT / catalog.SOLUTIONS / topic):
         files += sorted(folder.rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    return digest_of_text("\n".join(file.read_text("utf-8") for file in files if file.is_file()))
+
+
+def digest_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# --- what a person reads ----------------------------------------------------------------------------------------------
+
+
+def hint(topic: str, kata: str, jobs: int = 2) -> tuple[list[str], int]:
+    """The steps of the hint that were asked for until now, for the kata as it is, and how many are left."""
+    source = stubs.source_of(catalog.kata_file(topic, kata))
+    memory, key = memory_of(topic, kata).with_suffix(".asked.json"), digest_of(topic, kata) + digest_of_text(source)
+    asked = _read(memory, key)
+    if asked is None:
+        warm([(topic, kata)])
+        asked = {"steps": steps_of(topic, kata, source, jobs), "told": 0}
+    asked["told"] = min(asked["told"] + 1, len(asked["steps"]))
+    _write(memory, key, asked)
+    return asked["steps"][: asked["told"]], len(asked["steps"]) - asked["told"]
+
+
+def steps_of(topic: str, kata: str, source: str, jobs: int) -> list[str]:
+    found = find(topic, kata, source, jobs)
+    if found is None:
+        return [f"Nothing of {topic}/{kata} fails: pytest {catalog.spec_of(topic, kata)}"]
+    if found.first == "(import)":
+        return [f"{catalog.shown(catalog.kata_file(topic, kata))} cannot be imported\n  {found.law}"]
+    law = f"The first law that breaks\n  {found.law}   ({sentence(found.first)})"
+    fitting = [one for one in found.known if fits(one, found)]
+    if not fitting:
+        usual = [one.why for one in found.known if one.first_is_same or one.first_fails][:MOST_USUAL]
+        if not usual:
+            return [law, f"No mistake that is known here fails like this. Look at the law again\n  {found.law}"]
+        reasons = "\n".join(f"  · {why}" for why in usual)
+        return [law, f"No mistake that is known here fails like this. Usual reasons for this test to fail\n{reasons}"]
+    best = fitting[0]
+    how = f"{best.same} of your {found.failing} failing tests say the same as with a known mistake"
+    where = where_to_look(topic, kata, source, best)
+    return [law, f"{how}\n  {best.why}", *([where] if where else [])]
+
+
+def where_to_look(topic: str, kata: str, source: str, known: Known) -> str | None:
+    """The line of the function's docstring that has most words in common with the reason."""
+    node = _node_of(source, known.function)
+    if node is None or ast.get_docstring(node) is None:
+        return None
+    first, lines = node.body[0].lineno, source.splitlines()
+    told = [(number, lines[number - 1].strip(' "')) for number in range(first, node.body[0].end_lineno + 1)]
+    number, text = max(told, key=lambda line: len(_words(line[1]) & _words(known.why)))
+    return f"Where to look\n  {catalog.shown(catalog.kata_file(topic, kata))}:{number}, {known.function}\n  {text}"
+
+
+def _words(text: str) -> set[str]:
+    """Those that say something, without an ending."""
+    return {word.removesuffix("s") for word in re.findall(r"[a-z]{4,}", text.lower())}
+
+
+def _node_of(source: str, name: str):
+    body = ast.parse(source).body
+    for part in name.split("."):
+        node = next((node for node in body if getattr(node, "name", None) == part), None)
+        body = node.body if node else []
+    return node if name else None
 
 
 def enclosing(source: str, find: str) -> str:

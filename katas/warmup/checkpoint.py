@@ -47,7 +47,7 @@ def load_checkpoint(
     kata touches them: it is what makes the rest of the run the same.)
 
     Weights go to the device of the model, so that a file from a GPU can be loaded without one. A ValueError names
-    `path` if the file cannot be read, or its states do not fit model or optimizer, and `scheduler` if the file has one and
-    none is given, or the reverse. Then nothing has changed. A file that is not there is a FileNotFoundError.
+    `path` if the file cannot be read, or its states do not fit model or optimizer, and `scheduler` if the file has one
+    and none is given, or the reverse. Then nothing has changed. A file that is not there is a FileNotFoundError.
     """
     raise NotImplementedError

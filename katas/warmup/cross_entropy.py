@@ -28,7 +28,7 @@ def cross_entropy(
 
         -(1 - s) * log p_target - s * mean over c of log p_c
 
-    A row whose target is `ignore_index`, be it a class, counts nowhere: not in the sum, not in the number of rows, and not
+    A row whose target is `ignore_index`, be it a class, counts nowhere: not in the sum, not in the number of rows, not
     in the gradient, even if its logits are NaN. Without any row that counts the loss is 0, and so is its gradient.
     (`torch.nn.functional.cross_entropy`, which gives NaN there.) A network that knows nothing has a loss of log C.
 

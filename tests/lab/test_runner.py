@@ -71,6 +71,31 @@ def test_a_kata_blocked_by_an_earlier_one_says_which_function_to_write(toy):
     result.stdout.fnmatch_lines(["next: write add in katas/toy/first.py:4", "*pytest katas/toy/test_first.py"])
 
 
+def test_what_another_kata_has_not_written_can_be_borrowed(toy):
+    twice = "from .first import Pair, add, double\n\n\ndef add_three(x, y, z):\n"
+    twice += "    return double(Pair(x, y).total()) - add(x, y) + z\n"
+    pair = "\n\nclass Pair(_Base):\n    def __init__(self, x: float, y: float) -> None:\n        super().__init__()\n"
+    pair += "        self._x, self._y = x, y\n\n    def total(self) -> float:\n        return self._sum()\n\n"
+    pair += "    def _sum(self) -> float:\n        return self._x + self._y + _ZERO\n"
+    toy.write("solutions/toy/first.py", FIRST + "\n\n_ZERO = 0\n\n\nclass _Base:\n    pass\n" + pair)
+    toy.stub("first")
+    (toy.path / "katas/toy/first.py").write_text((toy.path / "katas/toy/first.py").read_text().replace("(_Base)", ""))
+    toy.kata("second", twice)
+    asked = ("katas/toy/test_first.py", "katas/toy/test_second.py")
+    assert "1 passed" not in text_of(toy.pytest(*asked))
+    result = toy.pytest(*asked, "--borrow")
+    result.stdout.fnmatch_lines(
+        [" · first*3 todo", " ✔ second*1 passed", "next: write add in*", "*test_first.py --borrow"]
+    )
+    result.stdout.fnmatch_lines(["katas: implementation: your code (katas/), and the solutions where other katas*"])
+    file = toy.path / "katas/toy/first.py"
+    file.write_text(
+        file.read_text().replace("raise NotImplementedError", "return x + y + 1", 1)
+    )  # add is written, wrongly
+    wrong = toy.pytest("katas/toy/test_second.py", "--borrow")
+    wrong.stdout.fnmatch_lines([" ✘ second*1 failed"])
+
+
 def test_not_implemented_raised_by_a_library_is_a_failure(toy):
     toy.write("library.py", "def call():\n    raise NotImplementedError('forward')\n")
     toy.kata(

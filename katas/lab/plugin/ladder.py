@@ -241,7 +241,7 @@ def _again(config, what: str) -> str:
     words = ["pytest", what]
     if (finder := trees.installed()) and finder.trees:
         words += ["--impl", ":".join(finder.trees)]
-    words += ["--short"] if config.getoption("--short") else []
+    words += [option for option in ("--short", "--borrow") if config.getoption(option)]
     if config.getoption("--device") != "auto":
         words += ["--device", config.getoption("--device")]
     from_root = "" if Path.cwd() == catalog.ROOT else f"cd {shlex.quote(str(catalog.ROOT))} && "

@@ -83,7 +83,7 @@ def todo_of(error: BaseException) -> Todo | None:
 def todo_line(todo: Todo, kata: str | None) -> str:
     where = f"{todo.file}:{todo.line}"
     if kata is not None and todo.kata != kata:
-        return f"todo: blocked by {todo.kata}: write {todo.function} first ({where})"
+        return f"todo: blocked by {todo.kata}: write {todo.function} first ({where}), or borrow it: --borrow"
     return f"todo: write {todo.function} ({where})"
 
 

@@ -28,6 +28,7 @@ def is_on_request(item) -> bool:
 def pytest_addoption(parser):
     group = parser.getgroup("katas", "ml-learning-lab")
     group.addoption("--impl", metavar="TREE[:TREE]", help="run the specs on another tree, such as `solutions`")
+    group.addoption("--borrow", action="store_true", help="what other katas have not written comes from the solutions")
     group.addoption("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for full checks and throughput")
     group.addoption("--data", metavar="DIR", help="where public data sets lie (default: ~/.cache/ml-learning-lab)")
     group.addoption("--download", action="store_true", help="fetch a public data set that a check needs and lacks")
@@ -45,7 +46,7 @@ def pytest_configure(config):
     _refuse_unknown_trees(names, config)
     _refuse_what_no_test_is(config)
     os.environ["KATAS_IMPL"] = ":".join(names)
-    trees.install(names, check_annotations=True)
+    trees.install(names, check_annotations=True, borrows=config.getoption("--borrow"))
     config.option.continue_on_collection_errors = True  # one kata that does not import must not stop the others
     if config.option.reportchars == "fE" and _is_about_katas(config):
         config.option.reportchars = ""  # pytest's default summary: it would list once more what the ladder tells
@@ -147,7 +148,13 @@ def pytest_collection(session):
 def _header(config) -> str:
     finder = trees.installed()
     trees_shown = ", then ".join(f"{name}/" for name in finder.trees) or "your code (katas/)"
-    return f"katas: implementation: {trees_shown}; device: {config.getoption('--device')}"
+    borrowed = ", and the solutions where other katas are unwritten" * finder.borrows
+    return f"katas: implementation: {trees_shown}{borrowed}; device: {config.getoption('--device')}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    trees.running = catalog.kata_of_node(item.nodeid)
 
 
 # --- which tests run ------------------------------------------------------------------------------------------------
