@@ -1,4 +1,4 @@
-"""`python -m katas`: progress and what is next; `hint`, `diff` and `reset` for one kata.
+"""`python -m katas`: progress and what is next, or the katas of a topic; `hint`, `diff` and `reset` for one kata.
 
 For authors: `new`, `stub`, `drift`, `figures`.
 """
@@ -6,6 +6,7 @@ For authors: `new`, `stub`, `drift`, `figures`.
 import argparse
 import difflib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -23,9 +24,11 @@ def main(argv: list[str] | None = None) -> int:
         case "hint":
             return hint(*arguments.kata)
         case "diff":
-            return diff(*arguments.kata)
+            return diff(*arguments.kata, yes=arguments.yes, alternative=arguments.alternative)
         case "reset":
-            return reset(*arguments.kata, yes=arguments.yes)
+            return reset(arguments.what, yes=arguments.yes)
+        case "next":
+            return turn_to(arguments.topic)
         case "stub":
             return stub(*arguments.kata)
         case "new":
@@ -34,22 +37,31 @@ def main(argv: list[str] | None = None) -> int:
             return drift()
         case "figures":
             return figures(arguments.topic)
-    return progress()
+    return progress(arguments.command)
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m katas", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
+    parser = argparse.ArgumentParser(
+        prog="python -m katas", description=__doc__, epilog=f"Topics: {', '.join(catalog.topics())}"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="TOPIC | COMMAND")
+    for topic in catalog.topics():
+        commands.add_parser(topic)
     for name, told in (
         ("hint", "which known mistake it looks like; once more for the next step"),
         ("diff", "your kata against the solution"),
-        ("reset", "practise it again from the stub"),
         ("stub", "for authors: write the stub that follows from the solution"),
     ):
         command = commands.add_parser(name, help=told)
         command.add_argument("kata", metavar="TOPIC/KATA", type=named_kata)
-        if name == "reset":
+        if name == "diff":
+            command.add_argument("--alternative", action="store_true", help="against another right version")
             command.add_argument("--yes", action="store_true", help="do not ask")
+    command = commands.add_parser("reset", help="practise it again from the stub")
+    command.add_argument("what", metavar="TOPIC[/KATA]", type=named_katas)
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command = commands.add_parser("next", help="go on with this topic")
+    command.add_argument("topic", choices=catalog.topics())
     command = commands.add_parser("new", help="for authors: lay out a topic or a kata")
     command.add_argument("name", metavar="TOPIC[/KATA]")
     commands.add_parser("drift", help="for authors: fails if a committed stub is not what its solution gives")
@@ -72,22 +84,59 @@ def named_kata(text: str) -> tuple[str, str]:
     raise argparse.ArgumentTypeError(f"there is no kata {text!r}.{meant}")
 
 
+def named_katas(text: str) -> list[tuple[str, str]]:
+    """Those of a topic, or the one kata."""
+    topic = text.removeprefix("katas/").strip("/")
+    if topic in catalog.topics():
+        return [(topic, kata) for kata in catalog.katas_of(topic)]
+    return [named_kata(text)]
+
+
 # --- progress ---------------------------------------------------------------------------------------------------------
 
+CHOSEN = ROOT / ".pytest_cache" / "katas_topic"  # the topic that was turned to
 
-def progress() -> int:
-    next_step = None
-    for topic in catalog.topics():
-        print(topic)
-        for kata in catalog.katas_of(topic):
-            mark, told, step = state_of(topic, kata)
-            print(f"  {mark} {kata:<18} {told}")
-            next_step = next_step or step
-    if next_step:
-        print(f"\nnext: {next_step}")
+
+def progress(shown: str | None = None) -> int:
+    """A line for each topic, and a row for each kata of the one that is `shown`, or comes next."""
+    states = {names: state_of(*names) for names in catalog.all_katas()}
+    width = shutil.get_terminal_size().columns
+    chosen = CHOSEN.read_text("utf-8") if CHOSEN.is_file() else None
+    order = sorted(states, key=lambda names: names[0] != (shown or chosen))
+    coming = next((names for names in order if states[names][2]), None)
+    unfolded = shown or (coming or order[-1])[0]
+    for topic in [shown] if shown else catalog.topics():
+        katas = catalog.katas_of(topic)
+        left = [kata for kata in katas if states[topic, kata][0] != "✔"]
+        minutes = sum(catalog.cards_of(topic).get(kata, catalog.Card()).minutes or 0 for kata in left)
+        hours = f"   about {max(1, round(minutes / 60))} h left" if minutes else ""
+        print(f"{topic:<18}{len(katas) - len(left):3d} of {len(katas)}{hours}")
+        for kata in katas if topic == unfolded else ():
+            row = row_of(topic, kata, *states[topic, kata][:2])
+            print(row if len(row) <= width else row[: width - 2] + " …")
+    green = sum(mark == "✔" for mark, *_ in states.values())
+    print(f"\n{green} of {len(states)} katas are green" if not shown else "")
+    step = states[coming][2] if coming and (not shown or coming[0] == shown) else None
+    if step:
+        print(f"next: {step}")
     else:
-        print("\nEverything is green. Now the full checks: pytest -m gpu")
+        print(
+            f"{shown or 'Everything'} is green. Now the full checks: pytest {f'katas/{shown} ' if shown else ''}-m gpu"
+        )
     return 0
+
+
+def row_of(topic: str, kata: str, mark: str, told: str) -> str:
+    """The minutes are estimates; half an hour is easy, more than 45 minutes is hard."""
+    card = catalog.cards_of(topic).get(kata, catalog.Card())
+    size = f"{card.minutes:3d} min {'●' * (1 + (card.minutes > 30) + (card.minutes > 45)):<3}  " if card.minutes else ""
+    return f"  {mark} {kata:<20}{size}{told:<16} {card.point}".rstrip()
+
+
+def turn_to(topic: str) -> int:
+    CHOSEN.parent.mkdir(exist_ok=True)
+    CHOSEN.write_text(topic, "utf-8")
+    return progress(topic)
 
 
 def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
@@ -105,10 +154,10 @@ def state_of(topic: str, kata: str) -> tuple[str, str, str | None]:
     if unwritten:
         name, line = unwritten[0]
         step = f"write {name} in {file.relative_to(ROOT)}:{line}\n      pytest {spec}"
-        return "·", f"{max(len(public) - len(unwritten), 0)} of {len(public)} functions written", step
+        return "·", f"{max(len(public) - len(unwritten), 0)} of {len(public)} written", step
     last = last_run(topic, kata)
     if last is None or last["digest"] != digest_of(topic, kata):
-        return "?", "written, not run since", f"pytest {spec}"
+        return "?", "not run since", f"pytest {spec}"
     if last.get("failed") or last.get("todo"):
         red = last.get("failed", 0) + last.get("todo", 0)
         return "✘", f"{last.get('passed', 0)} passed, {red} red", f"pytest {spec}"
@@ -133,8 +182,9 @@ def hint(topic: str, kata: str) -> int:
     return 0
 
 
-def diff(topic: str, kata: str) -> int:
-    mine, solution = catalog.kata_file(topic, kata), catalog.solution_file(topic, kata)
+def diff(topic: str, kata: str, *, yes: bool, alternative: bool) -> int:
+    other = catalog.alternative_file if alternative else catalog.solution_file
+    mine, solution = catalog.kata_file(topic, kata), other(topic, kata)
     if not mine.is_file():
         print(f"{catalog.shown(mine)} is missing. `python -m katas reset {topic}/{kata}` makes it again")
         return 1
@@ -142,6 +192,11 @@ def diff(topic: str, kata: str) -> int:
     if mine.read_bytes() == solution.read_bytes():
         print(f"{names[0]} is the same as {names[1]}")
         return 0
+    mark, told, _ = state_of(topic, kata)
+    if mark in "·✘" and not yes and sys.stdin.isatty():
+        print(f"{topic}/{kata}: {told}. For a hint: python -m katas hint {topic}/{kata}")
+        if not confirmed("Show the solution all the same?"):
+            return 1
     colour = "always" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "never"
     options = ["--no-index", "--no-prefix", f"--color={colour}", "-U2", "--text"]
     try:
@@ -152,27 +207,34 @@ def diff(topic: str, kata: str) -> int:
     return 0 if done.returncode in (0, 1) else done.returncode
 
 
-def reset(topic: str, kata: str, *, yes: bool) -> int:
-    file = catalog.kata_file(topic, kata)
-    stub = stubs.make_stub(catalog.solution_file(topic, kata).read_text("utf-8"))
-    shown = file.relative_to(ROOT)
-    if file.is_file() and file.read_bytes() == stub.encode():
-        print(f"{shown} is the stub already")
+def reset(katas: list[tuple[str, str]], *, yes: bool) -> int:
+    stubs_of = {names: stubs.make_stub(catalog.solution_file(*names).read_text("utf-8")) for names in katas}
+    files = {names: catalog.kata_file(*names) for names in katas}
+    changed = [n for n in katas if not files[n].is_file() or files[n].read_bytes() != stubs_of[n].encode()]
+    if not changed:
+        print(f"{shown_together(files, katas)} {'is the stub' if len(katas) == 1 else 'are stubs'} already")
         return 0
-    if problem := why_not_written(file):
-        print(f"{shown} {problem}. Nothing changed.")
-        return 1
-    if not yes and not confirmed(f"Replace {shown} by its stub?"):
+    for names in changed:
+        if problem := why_not_written(files[names]):
+            print(f"{catalog.shown(files[names])} {problem}. Nothing changed.")
+            return 1
+    what = "its stub" if len(changed) == 1 else "their stubs"
+    if not yes and not confirmed(f"Replace {shown_together(files, changed)} by {what}?"):
         print("Nothing changed.")
         return 1
-    try:
-        keep_uncommitted(topic, kata)
-        write(file, stub)
-    except OSError as error:
-        print(f"{shown} cannot be replaced: {error}. Nothing changed.")
-        return 1
-    print(f"{shown} is the stub again. Run: pytest {catalog.spec_of(topic, kata)}")
+    for names in changed:
+        try:
+            keep_uncommitted(*names)
+            write(files[names], stubs_of[names])
+        except OSError as error:
+            print(f"{catalog.shown(files[names])} cannot be replaced: {error}. It has not changed.")
+            return 1
+        print(f"{catalog.shown(files[names])} is the stub again. Run: pytest {catalog.spec_of(*names)}")
     return 0
+
+
+def shown_together(files: dict, katas: list) -> str:
+    return catalog.shown(files[katas[0]]) if len(katas) == 1 else f"{len(katas)} katas of {katas[0][0]}"
 
 
 def why_not_written(file: Path) -> str | None:

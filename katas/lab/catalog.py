@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs"  # what checks leave behind
@@ -52,6 +53,21 @@ def rank(topic: str, kata: str) -> int:
     """The place of a kata on its topic's ladder. Checks come after the katas."""
     order = [*katas_of(topic), *CHECKS]
     return order.index(kata) if kata in order else len(order)
+
+
+class Card(NamedTuple):
+    """A row of the table of katas in a topic's README."""
+
+    point: str = ""
+    minutes: int | None = None
+
+
+@functools.cache
+def cards_of(topic: str) -> dict[str, Card]:
+    readme = topic_folder(topic) / "README.md"
+    text = readme.read_text("utf-8") if readme.is_file() else ""
+    rows = re.findall(r"^\| \[`?(\w+)`?\]\(\w+\.py\) \|.*\| (.*) \| (\d+) \|$", text, re.MULTILINE)
+    return {kata: Card(point.replace("`", ""), int(minutes)) for kata, point, minutes in rows}
 
 
 # --- where things lie -------------------------------------------------------------------------------------------------

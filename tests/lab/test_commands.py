@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from katas.lab.stubs import make_stub, public_functions, unwritten
+from tests.conftest import FIRST
 from tests.warm import ROOT
 
 SOLUTION = '''"""What the module is about."""
@@ -127,10 +128,10 @@ def test_unwritten_functions_are_found_by_name_and_line():
 
 def test_progress_names_the_next_function_then_the_spec_to_run(toy):
     shown = toy.lab().stdout
-    assert "· first" in shown and "0 of 2 functions written" in shown
+    assert "· first" in shown and "0 of 2 written" in shown
     assert "next: write add in katas/toy/first.py:4\n      pytest katas/toy/test_first.py" in shown
     toy.kata("first", (toy.path / "solutions/toy/first.py").read_text())
-    assert "written, not run since" in toy.lab().stdout
+    assert "not run since" in toy.lab().stdout
     toy.pytest("katas/toy/test_first.py")
     assert "✔ first" in toy.lab().stdout and "3 passed" in toy.lab().stdout
     toy.kata("first", "def add(x, y):\n    return x - y\n\n\ndef double(x):\n    return 2 * x\n")
@@ -155,7 +156,7 @@ def test_a_result_is_old_when_anything_that_the_kata_imports_has_changed(toy, so
 def test_progress_does_not_count_runs_on_other_trees(toy):
     toy.kata("first", (toy.path / "solutions/toy/first.py").read_text())
     toy.pytest("katas/toy", "--impl", "solutions")
-    assert "written, not run since" in toy.lab().stdout
+    assert "not run since" in toy.lab().stdout
 
 
 def test_diff_shows_the_kata_against_the_solution(toy):
@@ -167,6 +168,62 @@ def test_diff_shows_the_kata_against_the_solution(toy):
 @pytest.mark.parametrize("name", ["toy/first", "katas/toy/first.py", "katas/toy/test_first.py"])
 def test_a_kata_may_be_named_by_its_path(toy, name):
     assert toy.lab("diff", name).returncode == 0
+
+
+README = """
+| kata | you write | the point | minutes |
+|---|---|---|---|
+| [first](first.py) | add, double | sums in pairs | 20 |
+| [`second`](second.py) | add_three | `add` twice | 60 |
+"""
+
+
+def test_a_topic_has_a_size_and_katas_that_are_long_or_short(toy):
+    toy.write("katas/toy/README.md", README)
+    shown = toy.lab("toy").stdout.splitlines()
+    assert shown[0] == "toy                 0 of 2   about 1 h left"
+    assert shown[1] == "  · first                20 min ●    0 of 2 written   sums in pairs"
+    assert shown[2] == "  · second               60 min ●●●  0 of 1 written   add twice"
+    assert "0 of 2 katas are green" in toy.lab().stdout
+    toy.kata("first", FIRST)
+    green = toy.pytest("katas/toy/test_first.py").stdout
+    green.fnmatch_lines(
+        ["first is green*", "next: second (about 60 minutes): write add_three in katas/toy/second.py:6"]
+    )
+    assert "1 of 2 katas are green" in toy.lab().stdout
+
+
+def test_the_topic_that_comes_next_can_be_chosen(toy):
+    for file in ("katas/other/__init__.py", "solutions/other/__init__.py"):
+        toy.write(file, 'KATAS = ("first",)\n')
+    toy.write("solutions/other/first.py", FIRST)
+    toy.write("katas/other/first.py", make_stub(FIRST))
+    assert "next: write add in katas/other/first.py" in toy.lab().stdout
+    assert toy.lab("next", "toy").returncode == 0
+    shown = toy.lab().stdout
+    assert "next: write add in katas/toy/first.py" in shown and "· second" in shown and "other" in shown
+
+
+def test_a_topic_can_be_reset(toy):
+    toy.kata("first", "mine = 1\n")
+    toy.kata("second", "mine = 2\n")
+    assert "Replace 2 katas of toy by their stubs?" in toy.lab("reset", "toy", answer="n\n").stdout
+    assert (toy.path / "katas/toy/second.py").read_text() == "mine = 2\n"
+    assert toy.lab("reset", "toy", "--yes").returncode == 0 and len(list((toy.path / "runs/reset").iterdir())) == 2
+    assert "2 katas of toy are stubs already" in toy.lab("reset", "toy").stdout
+
+
+def test_diff_asks_a_person_before_it_gives_away_what_is_unwritten(toy):
+    toy.write("tests/katas/alternatives/toy/first.py", FIRST.replace("x + y", "sum([x, y])"))
+    assert "sum([x, y])" in toy.lab("diff", "--alternative", "toy/first").stdout
+    for answer, given in ((b"n\n", False), (b"y\n", True)):
+        ours, theirs = pty.openpty()
+        os.write(ours, answer)
+        command = [sys.executable, "-m", "katas", "diff", "toy/first"]
+        done = subprocess.run(command, cwd=toy.path, stdin=theirs, capture_output=True, text=True, timeout=60)
+        assert "For a hint: python -m katas hint toy/first" in done.stdout
+        assert ("return x + y" in done.stdout) == given
+        os.close(ours), os.close(theirs)
 
 
 def test_an_unknown_kata_is_refused_with_the_nearest_names(toy):
@@ -212,7 +269,7 @@ def test_what_cannot_be_written_over_is_told_and_left(toy):
     file.mkdir()
     assert "is a folder. Nothing changed." in toy.lab("reset", "--yes", "toy/first").stdout
     file.rmdir()
-    assert "✘ first              the file is missing" in toy.lab().stdout
+    assert "✘ first               the file is missing" in toy.lab().stdout
     assert "`python -m katas reset toy/first` makes it again" in toy.lab("diff", "toy/first").stdout
     assert toy.lab("reset", "--yes", "toy/first").returncode == 0 and file.is_file()
 

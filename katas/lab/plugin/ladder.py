@@ -1,12 +1,13 @@
 """What the end of a run says: how far each kata is, and what to do next, exactly."""
 
+import contextlib
 import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 
-from katas.lab import catalog, results, trees
+from katas.lab import catalog, results, stubs, trees
 from katas.lab.catalog import kata_of_node, rank
 from katas.lab.plugin import fixtures, messages
 
@@ -214,6 +215,9 @@ class Ladder:
                 where = f"your code {shown}, " if shown else ""
                 writer.write_line(f"      {where}its spec {spec}")
                 writer.write_line(f"      {_again(self.config, first)}")
+                own = not (finder and finder.trees) and names in catalog.all_katas()
+                if own and catalog.bank_file(*names).is_file():
+                    writer.write_line(f"a hint: python -m katas hint {topic}/{kata}")
                 return
             if self.todos[names]:
                 todo = min(self.todos[names], key=lambda todo: (rank(topic, todo["kata"]), todo["line"]))
@@ -231,6 +235,20 @@ class Ladder:
             topic, kata = passed[-1]
             told = f"{kata} is green" if len(passed) == 1 else f"all {len(passed)} katas are green"
             writer.write_line(f"{told}. Compare with the solution: python -m katas diff {topic}/{kata}")
+            self._write_next_kata(writer, topic, kata)
+
+    def _write_next_kata(self, writer, topic: str, kata: str) -> None:
+        """The first after this one that is not written."""
+        katas = catalog.katas_of(topic)
+        for other in katas[katas.index(kata) + 1 :]:
+            file = catalog.kata_file(topic, other)
+            with contextlib.suppress(OSError, SyntaxError):
+                if left := stubs.unwritten(stubs.source_of(file)):
+                    minutes = catalog.cards_of(topic).get(other, catalog.Card()).minutes
+                    told = f" (about {minutes} minutes)" if minutes else ""
+                    writer.write_line(f"next: {other}{told}: write {left[0][0]} in {catalog.shown(file)}:{left[0][1]}")
+                    writer.write_line(f"      {_again(self.config, catalog.spec_of(topic, other))}")
+                    return
 
     def _all_in_order(self) -> list[tuple[str, str]]:
         return [(topic, kata) for topic in catalog.topics() for kata in self._in_order(topic)]
