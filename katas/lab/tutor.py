@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,21 +22,38 @@ from katas.lab.trials import Outcome, Trial, run_trials, warm
 PROFILES = ("hints", "mutants")  # few examples; if these find nothing, as many as a mutant gets
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
 MOST_USUAL = 3
+SECONDS_TO_LOOK_FIRST = 1  # a spec that takes longer is first run at one test alone
+# Measured on mistakes that are in no bank: RESULTS of the tutor are in LEARNING.md.
+ENOUGH, ENOUGH_WITHOUT_VALUES = 0.4, 0.75  # of `likeness`
 
-Print = dict[str, str]  # of one version: what each failing test says, in short; with a "=" in front where it is a value
+
+class Said(NamedTuple):
+    """What a failing test says, in short."""
+
+    law: str
+    all: str
+    shows_a_value: bool
+
+    @classmethod
+    def of(cls, said: str) -> "Said":
+        law, _, rest = said.partition("\n")
+        shows_a_value = rest.startswith("  got ") and not law.startswith("a wrong argument")
+        return cls(digest_of_text(essence(law)), digest_of_text(essence(said)), shows_a_value)
+
+
+Print = dict[str, Said]  # of one version: its failing tests
 
 
 class Known(NamedTuple):
     """A mistake of the bank beside the learner's version."""
 
-    name: str
     why: str
     function: str  # where the solution has it
-    same: int  # of its failing tests, those that say the same in the learner's version
-    same_values: int  # those of them that show a wrong value
-    failing: int
-    first_is_same: bool  # the learner's first failure is one of these
-    first_fails: bool  # it fails there, but says something else
+    failing: int  # its tests that fail
+    shared: int  # those of them that fail in the learner's version as well, at the same law
+    same: int  # and say the same
+    same_values: int  # and show a wrong value
+    first_is_same: bool  # the learner's first failure says the same
 
 
 class Findings(NamedTuple):
@@ -44,7 +62,7 @@ class Findings(NamedTuple):
     first: str  # the first test that fails
     law: str  # what it says
     failing: int
-    known: list[Known]  # the likest first
+    known: list[Known]  # those that fail there as well, the likest first
 
 
 def find(topic: str, kata: str, source: str, jobs: int = 2) -> Findings | None:
@@ -61,34 +79,47 @@ def find(topic: str, kata: str, source: str, jobs: int = 2) -> Findings | None:
 def _compared(mine: Outcome, profile: str, jobs: int) -> Findings:
     names, failing, first = (mine.trial.topic, mine.trial.kata), print_of(mine.failed), next(iter(mine.failed))
     bank = [mistake for mistake in bank_of(*names) if mistake.caught_by in functions(failing)]
+    if mine.seconds > SECONDS_TO_LOOK_FIRST:  # then it is worth a look at which of them fail there at all
+        looked = prints_of(names, bank, profile, jobs, first)
+        bank = [mistake for mistake in bank if first in looked[mistake.name]]
     prints = prints_of(names, bank, profile, jobs)
     solution, known = catalog.solution_file(*names).read_text("utf-8"), []
     for mistake in bank:
         theirs = {test: said for test, said in prints[mistake.name].items() if test not in mine.todo}
         same = [test for test, said in theirs.items() if failing.get(test) == said]
-        values = sum(failing[test].startswith("=") for test in same)
-        place = enclosing(solution, mistake.find)
-        how = len(same), values, len(theirs), first in same, first in theirs
-        known.append(Known(mistake.name, mistake.why, place, *how))
-    known.sort(key=lambda one: (-one.first_is_same, -one.same / (one.failing + len(failing) - one.same or 1)))
+        shared = [test for test, said in theirs.items() if test in failing and failing[test].law == said.law]
+        values = sum(failing[test].shows_a_value for test in same)
+        how = len(theirs), len(shared), len(same), values, first in same
+        if first in theirs:
+            known.append(Known(mistake.why, enclosing(solution, mistake.find), *how))
+    known.sort(key=lambda one: (-one.first_is_same, -likeness(one, len(failing))))
     return Findings(first, mine.failed[first].split("\n")[0], len(failing), known)
 
 
-def fits(one: Known, found: Findings) -> bool:
-    """Whether it is told as the likely cause."""
-    share = one.same / (one.failing + found.failing - one.same or 1)  # of the tests that fail in one or the other
-    return one.first_is_same and (share >= 0.6 or one.same_values >= 0.3 * found.failing)
+def likeness(one: Known, failing: int) -> float:
+    """How much of what fails says the same: the geometric mean of the shares in either version. 1 if all does."""
+    return one.same / math.sqrt(one.failing * failing)
+
+
+def same_as(found: Findings) -> list[Known]:
+    """Mistakes whose first failure says the same, and enough of the others. The best first."""
+    return [
+        one
+        for one in found.known
+        if one.first_is_same and likeness(one, found.failing) >= (ENOUGH if one.same_values else ENOUGH_WITHOUT_VALUES)
+    ]
+
+
+def alike(found: Findings) -> list[Known]:
+    """Mistakes that break the same laws in the same tests, with other values."""
+    return [one for one in found.known if one.shared >= 0.9 * (one.failing + found.failing - one.shared)]
 
 
 # --- alike ------------------------------------------------------------------------------------------------------------
 
 
 def print_of(failed: dict[str, str]) -> Print:
-    return {test: _shows_a_value(said) * "=" + digest_of_text(essence(said)) for test, said in failed.items()}
-
-
-def _shows_a_value(said: str) -> bool:
-    return "\n  got  " in said and not said.startswith("a wrong argument")
+    return {test: Said.of(said) for test, said in failed.items()}
 
 
 def essence(said: str) -> str:
@@ -114,14 +145,19 @@ def bank_of(topic: str, kata: str) -> list:
     return importlib.import_module(f"tests.katas.mistakes.{topic}.{kata}").MISTAKES
 
 
-def prints_of(names: Names, bank: list, profile: str, jobs: int) -> dict[str, Print]:
-    """Of each of these mistakes. They are remembered until anything changes that they depend on."""
-    file, key = memory_of(*names), f"{digest_of(*names)} {profile}"
-    known = _read(file, key) or {}
+def prints_of(names: Names, bank: list, profile: str, jobs: int, test: str | None = None) -> dict[str, Print]:
+    """Of each of these mistakes, on the whole spec or one test. Remembered until what it depends on changes."""
+    file, key = (
+        memory_of(*names).with_suffix(f".{digest_of_text(test or 'whole')}.json"),
+        f"{digest_of(*names)} {profile}",
+    )
+    known = {
+        name: {test: Said(*said) for test, said in found.items()} for name, found in (_read(file, key) or {}).items()
+    }
     missing = [mistake for mistake in bank if mistake.name not in known]
     solution = catalog.solution_file(*names).read_text("utf-8")
     changed = {mistake.name: solution.replace(mistake.find, mistake.replace) for mistake in missing}
-    trials = [Trial(*names, name, source, whole=True, profile=profile) for name, source in changed.items()]
+    trials = [Trial(*names, name, source, test, whole=True, profile=profile) for name, source in changed.items()]
     known |= {outcome.trial.name: print_of(outcome.failed) for outcome in run_trials(trials, jobs)}
     if missing:
         _write(file, key, known)
@@ -180,15 +216,17 @@ def steps_of(topic: str, kata: str, source: str, jobs: int) -> list[str]:
     if found.first == "(import)":
         return [f"{catalog.shown(catalog.kata_file(topic, kata))} cannot be imported\n  {found.law}"]
     law = f"The first law that breaks\n  {found.law}   ({sentence(found.first)})"
-    fitting = [one for one in found.known if fits(one, found)]
-    if not fitting:
-        usual = [one.why for one in found.known if one.first_is_same or one.first_fails][:MOST_USUAL]
-        if not usual:
-            return [law, f"No mistake that is known here fails like this. Look at the law again\n  {found.law}"]
-        reasons = "\n".join(f"  · {why}" for why in usual)
-        return [law, f"No mistake that is known here fails like this. Usual reasons for this test to fail\n{reasons}"]
-    best = fitting[0]
-    how = f"{best.same} of your {found.failing} failing tests say the same as with a known mistake"
+    fitting, near = same_as(found), alike(found)
+    if fitting:
+        how = f"{fitting[0].same} of your {found.failing} failing tests say the same as with a known mistake"
+        best = fitting[0]
+    elif len(near) == 1:
+        how = "A known mistake fails in the same tests, with other values. Perhaps"
+        best = near[0]
+    else:
+        usual = "\n".join(f"  · {one.why}" for one in found.known[:MOST_USUAL])
+        told = f"Usual reasons for this test to fail\n{usual}" if usual else f"Look at the law again\n  {found.law}"
+        return [law, f"No mistake that is known here fails like this. {told}"]
     where = where_to_look(topic, kata, source, best)
     return [law, f"{how}\n  {best.why}", *([where] if where else [])]
 
