@@ -58,6 +58,8 @@ def defined(log_probs):
 @pytest.mark.parametrize("law, members, expected", [
     ("all members know that it is noise: a label teaches nothing", [[0.5, 0.5]] * 3, [LN2, LN2, 0]),
     ("sure members that disagree: a label decides between them", [[1, 0], [0, 1]], [LN2, 0, LN2]),
+    # mean 0.7, 0.3; the entropies are 0.1 ln 10 + 0.9 ln 10/9 = 0.325083 and ln 2
+    ("probabilities are averaged", [[0.9, 0.1], [0.5, 0.5]], [0.6108643021, 0.5091150769, 0.1017492252]),
     # mean 3/4, 1/4: 2 ln 2 - 3/4 ln 3. The mean of the logarithms would be 0 and -inf.
     ("probabilities are averaged", [[1, 0], [0.5, 0.5]], [2 * LN2 - 0.75 * LN3, LN2 / 2, 1.5 * LN2 - 0.75 * LN3]),
     # mean 2/3, 1/6, 1/6: 2/3 ln 3/2 + 1/3 ln 6; the entropies are 0, 0 and ln 2
@@ -106,6 +108,9 @@ def test_equal_members_leave_exactly_nothing(k, dtype):
     information = mutual_information(same)
     assert (information >= 0).all(), f"rounding makes no information negative: clamp, {information.min():.3g}"
     expect_close(information, torch.zeros_like(information), "all members say the same", atol=2e-6, rtol=0)
+    certain = logs([[1] + [0] * 999] * k).to(dtype)
+    for score in SCORES:
+        expect_close(score(certain), [0], "999 impossible classes add nothing", dtype=dtype, atol=1e-5, rtol=0)
 
 
 @given(seeds())

@@ -12,12 +12,12 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from katas.active_learning.diversity import badge_embeddings, k_center_greedy, kmeans_plus_plus
 from katas.lab.expect import expect_close, expect_equal, expect_refused
 from katas.lab.laws import STANDING_LAWS
 from katas.lab.strategies import normal, rng, seeds
+from katas.lab.watched import Watched
 
 F64 = torch.float64
 UNITS = [2.0**-40, 2.0**-10, 1.0, 2.0**16]
@@ -78,6 +78,7 @@ def test_rows_by_hand(law, rows, labelled, budget, expected):
 
 
 @example(seed=1, n=1200, m=9, dims=2, spread=50, unit=1.0, offset=0, dtype=F64)
+@example(seed=0, n=30, m=30, dims=2, spread=1000, unit=2.0**-40, offset=2.0**28, dtype=F64)
 @given(
     seeds(), st.integers(1, 12), st.integers(0, 5), st.sampled_from([1, 2, 5]), st.sampled_from([1, 3, 1000]),
     st.sampled_from(UNITS), st.sampled_from([0, 2.0**28]), st.sampled_from([torch.float16, torch.float32, F64]),
@@ -108,7 +109,8 @@ def test_an_embedding_by_hand(law, probs, expected):
 def test_embeddings_are_the_gradients_of_the_last_layer(seed, n, classes, dims, scale):
     features, weight, bias = normal(n, dims, seed=seed), scale * normal(classes, dims, seed=seed + 1), normal(classes)
     got = badge_embeddings(torch.log_softmax(features @ weight.T + bias, dim=1), features)
-    expect_close(got, gradients(weight, bias, features), "d loss / dW of each example at the predicted label")
+    expected = gradients(weight, bias, features)
+    expect_close(got, expected, "d loss / dW of each example at the predicted label", rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype, other", [(torch.float32, F64), (F64, torch.float32)])
@@ -144,17 +146,19 @@ def test_no_row_is_drawn_twice(seed, n, doubled):
     expect_equal(got.sort().values, torch.arange(len(got)), "drawn to the end, every row comes once")
 
 
-@pytest.mark.parametrize("offset, unit, dtype", [
-    (0, 1, F64), (2.0**40, 1, F64), (0, 2.0**-40, F64), (0, 2.0**-80, torch.float32), (0, 2.0**80, torch.float32),
-    (0, 1, torch.float16),
+@pytest.mark.parametrize("law, offset, unit, dtype", [
+    ("by the square of the distance", 0, 1, F64), ("no distance is too small", 0, 2.0**-40, F64),
+    ("differences first: |a|² - 2ab + |b|² loses all digits", 2.0**40, 1, F64),
+    ("squares in float64", 0, 2.0**-80, torch.float32), ("squares in float64", 0, 2.0**80, torch.float32),
+    ("squares in float64", 0, 1, torch.float16),
 ])  # fmt: skip
-def test_far_rows_are_drawn_first_at_every_size(offset, unit, dtype):
+def test_far_rows_are_drawn_first_at_every_size(law, offset, unit, dtype):
     # six places of 5 rows, 500 apart; 1/1024 within a place: one place twice before all are seen once in 10⁹ draws
     places = 500 * torch.tensor([[0, 0], [1, 0], [0, 1], [2, 2], [3, 0], [0, 3]], dtype=F64)
     rows = places.repeat_interleave(5, 0) + torch.arange(5, dtype=F64).repeat(6)[:, None] / 1024
     for seed in range(10):
         got = kmeans_plus_plus(((rows + offset) * unit).to(dtype), 6, generator=rng(seed)) // 5
-        expect_equal(got.sort().values, torch.arange(6), "near rows are left out while far ones remain")
+        expect_equal(got.sort().values, torch.arange(6), f"{law}: near rows wait while far ones remain")
 
 
 def test_draws_come_from_the_generator_and_continue_it():
@@ -167,22 +171,12 @@ def test_draws_come_from_the_generator_and_continue_it():
 # --- promises of all katas --------------------------------------------------------------------------------------------
 
 
-class Sizes(TorchDispatchMode):
-    """Notices the largest tensor that is made."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        self.largest = max(self.largest, result.numel() if isinstance(result, torch.Tensor) else 0)
-        return result
-
-
 def test_no_matrix_of_all_distances():
-    rows = normal(3000, 2)
-    with Sizes() as sizes:
+    rows, many = normal(3000, 2), normal(50_000, 2)
+    with Watched() as watched:
         got, _ = k_center_greedy(rows[:2500], rows, 2), kmeans_plus_plus(rows, 2, generator=rng())
-    assert sizes.largest <= 2**22, f"10⁶ rows have 10¹² distances: {sizes.largest} numbers at once are too many"
+        _ = k_center_greedy(many, many[:5], 100), kmeans_plus_plus(many, 100, generator=rng())
+    assert watched.largest <= 2**22, f"10⁶ rows have 10¹² distances: {watched.largest} numbers at once are too many"
     expect_equal(got, torch.tensor([0, 1]), "all rows are labelled: all gaps are 0, and the lowest row wins")
 
 
@@ -198,3 +192,4 @@ def test_standing_laws(law):
     law(lambda rows, known: k_center_greedy(rows, known, min(4, len(rows))), features, normal(2, 3, seed=1))
     law(badge_embeddings, torch.log_softmax(normal(7, 4), 1), features)
     law(lambda rows: kmeans_plus_plus(rows, min(4, len(rows)), generator=rng()), features)
+    law(lambda rows: kmeans_plus_plus(torch.cat([rows, rows]), 2 * len(rows), generator=rng()), features)

@@ -36,8 +36,11 @@ def inputs_are_not_changed(fn: Callable, *args, **kwargs) -> None:
 
 
 def dtype_is_followed(fn: Callable, *args, **kwargs) -> None:
-    """float32 in, float32 out; float64 in, float64 out: whatever the default dtype is."""
+    """float32 in, float32 out; float64 in, float64 out: whatever the default dtype is. No float32 result is NaN or
+    infinite where the float64 one is not.
+    """
     __tracebackhide__ = True
+    finite = []
     for dtype, other in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
         cast_args, cast_kwargs = _cast((args, kwargs), dtype)
         with default_dtype(other):
@@ -48,6 +51,13 @@ def dtype_is_followed(fn: Callable, *args, **kwargs) -> None:
                     f"{_name(fn)} does not follow the dtype of its input: {dtype} went in, {leaf.dtype} came out\n"
                     "  a new tensor takes its dtype from an input: `x.new_zeros(…)`, `dtype=x.dtype`"
                 )
+        finite.append([leaf.isfinite() for leaf in _tensors(result)])
+    for narrow, wide in zip(*finite, strict=True):
+        if narrow.shape == wide.shape and (wide & ~narrow).any():
+            raise AssertionError(
+                f"{_name(fn)} gives NaN or infinity in float32 where float64 gives a number\n"
+                "  1e-60 is 0 in float32, and exp(89) infinite: choose what is added or clamped by the dtype"
+            )
 
 
 # A tensor on the default device that is read as numbers, or moved (`torch.tensor(2.0).to(x)`), is right on any device;

@@ -21,7 +21,7 @@ def detection_entropy(scores: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """
     uncertain = (scores > 0) & (scores < 1)
     p = torch.where(uncertain, scores, 0.5)  # before the logarithm: 0 · inf would be NaN in the backward pass
-    entropies = -p * p.log() - (1 - p) * (1 - p).log()
+    entropies = -p * p.log() - (1 - p) * torch.log1p(-p)  # log(1 - p) loses the digits of a small p
     return torch.where(uncertain, entropies, 0)
 
 

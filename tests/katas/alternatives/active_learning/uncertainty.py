@@ -6,7 +6,8 @@ import torch
 def _checked(log_probs):
     probs = log_probs.double().exp()
     total = probs.sum(dim=-1)
-    if torch.any(torch.isnan(log_probs)) or torch.any(torch.abs(total - 1) > 1e-3):
+    allowed = max(1e-3, 8 * torch.finfo(log_probs.dtype).eps)
+    if torch.any(torch.isnan(log_probs)) or torch.any(torch.abs(total - 1) > allowed):
         raise ValueError("log_probs: every row must be the log_softmax of something")
     return log_probs.double()
 
