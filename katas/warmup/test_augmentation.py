@@ -43,10 +43,10 @@ def happened(images, got, padding):
     return moves
 
 
-def moves_of_many(seed, **options):
+def moves_of_many(seed, count=5400, **options):
     """(flipped, top, left) of each of many copies of one image, as columns of numbers."""
-    got = random_flip_crop(ONE.expand(COUNT, 1, 3, 4), 1, rng(seed), **options)
-    moves = torch.full((COUNT, 3), -1)
+    got = random_flip_crop(ONE.expand(count, 1, 3, 4), 1, rng(seed), **options)
+    moves = torch.full((count, 3), -1)
     for move, result in possible(ONE, 1).items():
         moves[(got == result).flatten(1).all(dim=1)] = torch.tensor(move, dtype=torch.int64)
     assert (moves >= 0).all(), "no flip and shift by up to 1 makes some of these images"
@@ -85,6 +85,8 @@ COUNT, ONE = 5400, torch.arange(1.0, 13.0).reshape(1, 3, 4)
 def test_flips_are_as_frequent_as_said(options, share):
     flipped = moves_of_many(1, **options)[:, 0].double().mean()
     expect_close(flipped, share, "share of flipped images", atol=5 * (share * (1 - share) / COUNT) ** 0.5, rtol=0)
+    counts = {int(moves_of_many(seed, count=10, **options)[:, 0].sum()) for seed in range(10, 30)}
+    assert len(counts) > 2, f"each image has a chance of its own: of ten images, always {counts} are flipped"
 
 
 def test_every_place_is_equally_likely():

@@ -1,7 +1,7 @@
 """batch_norm: what is normalised by what, in training and in evaluation.
 
 Checked against Python's `statistics` channel by channel, and against `nn.BatchNorm2d` over several batches. Out of
-scope: empty batches, half precision, momentum None.
+scope: half precision, momentum None.
 """
 
 import copy
@@ -118,7 +118,7 @@ def test_the_gradient_flows_through_mean_and_variance():
 
 
 def trained(num_features=3):
-    layer = norm(num_features)
+    layer = norm(num_features, eps=0.5)
     for seed in range(3):
         layer(2 + 3 * normal(4, num_features, 2, 2, seed=seed))
     return layer.eval()
@@ -127,9 +127,10 @@ def trained(num_features=3):
 def test_evaluation_uses_what_was_stored():
     layer, x = trained(), normal(5, 3, 2, 4)
     state = {name: value.clone() for name, value in layer.state_dict().items()}
-    expected = normalised(x, layer.running_mean.tolist(), layer.running_var.tolist())
+    expected = normalised(x, layer.running_mean.tolist(), layer.running_var.tolist(), eps=0.5)
     expect_close(layer(x), affine(expected, layer), "running mean and running variance")
     expect_equal(dict(layer.state_dict()), state, "looking changes nothing")
+    expect_close(BatchNorm2d(3).double().eval()(x), x, "a fresh layer: mean 0 and variance 1", rtol=1e-5, atol=1e-5)
 
 
 def test_an_image_does_not_depend_on_its_neighbours():
@@ -151,6 +152,12 @@ def test_one_value_a_channel_has_no_variance(shape):
     layer = BatchNorm2d(shape[1])
     expect_refused("x", lambda: layer(torch.ones(shape)))
     expect_equal(dict(layer.state_dict()), dict(BatchNorm2d(shape[1]).state_dict()), "and nothing is stored")
+
+
+def test_an_empty_batch_leaves_the_statistics():
+    layer = BatchNorm2d(2)
+    assert layer(torch.zeros(0, 2, 3, 3)).shape == (0, 2, 3, 3), "an empty batch gives an empty result"
+    expect_equal([layer.running_mean, layer.running_var], [[0.0, 0], [1, 1]], "its mean is NaN", dtype=torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])

@@ -50,6 +50,7 @@ def joint_norm(params) -> float:
     (13.0, [[3, 4], [12]], "a norm of exactly max_norm is left alone"),
     (100, [[3, 4], [12]], "gradients are never scaled up"),
     (0, [[0, 0], [0]], "a norm of at most 0: nothing is left"),
+    (INF, [[3, 4], [12]], "no limit: the norm is only told"),
 ])  # fmt: skip
 def test_three_numbers_by_hand(max_norm, expected, law):
     params = parameters([3.0, 4.0], [12.0])  # 9 + 16 + 144 = 13²
@@ -98,9 +99,10 @@ def test_without_gradients_the_norm_is_0(params):
     assert float(got) == 0 and got.shape == (), f"a 0 in a tensor: {got!r}"
 
 
-def test_gradients_of_zeros_stay_zeros():
+@pytest.mark.parametrize("max_norm", [1.0, 0.0])
+def test_gradients_of_zeros_stay_zeros(max_norm):
     params = parameters([0.0, 0.0], [[0.0]])
-    expect_close(clip_grad_norm_(params, 1.0), 0.0, "the norm of zeros")
+    expect_close(clip_grad_norm_(params, max_norm), 0.0, "the norm of zeros")
     expect_equal(gradients_of(params), [[0, 0], [[0]]], "1 / 0 is not multiplied in")
 
 
@@ -129,6 +131,14 @@ def test_squares_neither_overflow_nor_vanish(value, dtype, rtol):
     expected = [1.5, 2.0]
     expect_close([float(p.grad) / value for p in params], expected, "halved", rtol=rtol, atol=0)
     assert all(p.grad.dtype == dtype for p in params) and norm.dtype == dtype, "dtypes are kept"
+
+
+def test_a_half_precision_layer_among_others():
+    params = parameters([3e4], dtype=torch.float16) + parameters([4e4])
+    norm = clip_grad_norm_(params, 0.01)
+    expect_close(norm, 5e4, "the norm has the dtype of the first gradient", dtype=torch.float16, rtol=1e-3, atol=0)
+    expect_close(params[0].grad, [0.006], "a factor of 2e-7 is none in float16", dtype=torch.float16, rtol=2e-3, atol=0)
+    expect_close(params[1].grad, [0.008], "another gradient keeps its own dtype, and all of its digits")
 
 
 def test_many_small_gradients_add_up():

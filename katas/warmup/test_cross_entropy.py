@@ -86,7 +86,9 @@ ODDS = [[LN3, 0.0], [0.0, 0.0]]  # 3/4 and 1/4, then a half each
     # -0.8 log 3/4 - 0.2 (log 3/4 + log 1/4) / 2
     (ODDS[:1], [0], {"label_smoothing": 0.2}, 0.9 * math.log(4 / 3) + 0.1 * math.log(4), "a share goes to all classes"),
     ([[NAN, 1], ODDS[0], [INF, -INF]], [-100, 0, -100], {}, math.log(4 / 3), "NaN in an ignored row goes nowhere"),
+    ([[NAN, 1], ODDS[0]], [0, 0], {}, NAN, "NaN in a row that counts is not healed: the run has diverged"),
     ([[0, -INF]], [0], {}, 0, "an impossible class costs nothing where it is not the target"),
+    ([[0, -INF]], [1], {}, INF, "and infinitely much where it is"),
     (ODDS, [-100, -100], {}, 0, "all rows ignored: 0"),
     ([[0.0] * 10], [3], {}, math.log(10), "who knows nothing pays log C"),
 ])  # fmt: skip

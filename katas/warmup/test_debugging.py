@@ -1,10 +1,11 @@
 """debugging: gradient norms, dead units, one batch overfitted, and the range test.
 
-Instruments are tried on networks with planted faults, and on a weight whose steps are computed in Python floats. Out of
-scope: models with shared parameters, other ReLUs than `nn.ReLU`.
+Tried on networks with planted faults, and on a weight whose steps are computed in Python floats. Out of scope: models with
+shared parameters, other ReLUs than `nn.ReLU`.
 """
 
 import contextlib
+import copy
 import math
 
 import pytest
@@ -86,17 +87,17 @@ class Planted(nn.Module):
         self.features, self.maps, self.twice, self.unused = (nn.ReLU() for _ in range(4))
 
     def forward(self, x):
-        self.features(x), self.maps(x.reshape(3, 2, 2, 1))
+        self.features(x).add_(1), self.maps(x[:, [0, 1, 1, 1, 2, 1]].reshape(3, 2, 3, 1))
         return self.twice(x) + self.twice(-x)
 
 
 def test_a_unit_is_dead_if_it_is_0_for_the_whole_batch():
-    # feature 0 is alive, 1 and 2 are dead, 3 is alive for one example; as maps, channel 0 has features 0 and 1
-    x = torch.tensor([[1.0, -1.0, 0.0, -5.0], [2.0, -2.0, 0.0, 4.0], [3.0, -3.0, -1.0, -6.0]], dtype=F64)
+    # feature 0 is alive, 1 and 2 are dead, 3 is alive for one example; channel 0 of the maps is alive at one place
+    x = torch.tensor([[1.0, -1.0, 0.0, -5.0], [2.0, -2.0, 0.0, 1e-9], [3.0, -3.0, -1.0, -6.0]], dtype=F64)
     got = dead_relu_fraction(model=Planted(), x=x)
     assert set(got) == {"features", "maps", "twice"}, f"every ReLU that runs, by its name: {sorted(got)}"
     expect_close(got["features"], 0.5, "two of four features are 0 for all three examples")
-    expect_close(got["maps"], 0, "a channel is alive if any of its places is")
+    expect_close(got["maps"], 0.5, "a channel, axis 1, is alive if any of its places is")
     expect_close(got["twice"], 0, "alive in one call of two is alive: -x wakes 1 and 2")
 
 
@@ -104,7 +105,8 @@ def test_a_killed_layer_shows():
     model = network().eval()
     with torch.no_grad():
         model[1].bias[:6] = -100.0
-    expect_close(dead_relu_fraction(model, BATCH[0]), {"2": 0.75}, "six of eight units never fire")
+    got = dead_relu_fraction(nn.Sequential(nn.Identity(), model), BATCH[0])
+    expect_close(got, {"1.2": 0.75}, "six of eight units never fire")
 
 
 # --- one batch, and the range test ------------------------------------------------------------------------------------
@@ -126,11 +128,9 @@ def test_a_healthy_network_overfits_and_a_broken_one_does_not():
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_rates_grow_geometrically(count):
-    targets = [5.0 - n for n in range(count)]
-    rates = [1e-3 * 100 ** (n / max(1, count - 1)) for n in range(count)]
-    got = learning_rate_range_test(
-        model=Weight(2.0), loss_fn=square, batches=[(target,) for target in targets], min_lr=1e-3, max_lr=0.1
-    )
+    targets, rates = [5.0 - n for n in range(count)], [1e-3 * 100 ** (n / max(1, count - 1)) for n in range(count)]
+    batches = [(target,) for target in targets]
+    got = learning_rate_range_test(model=Weight(2.0), loss_fn=square, batches=batches, **RATES)
     expect_close(got, list(swept(2.0, targets, rates)), "(rate, loss before the step), from min_lr to max_lr, by SGD")
 
 
@@ -138,7 +138,8 @@ def test_rates_grow_geometrically(count):
     ([1, 1, 3.9, 1, 1], 5, "3.9 times the lowest is no reason to stop"),
     ([1, 1, 4.1, 1, 1], 3, "4.1 times the lowest is: the loss is kept, and nothing comes after it"),
     ([9, 1, 3, 5, 1], 4, "the lowest so far counts, not the first or the last"),
-    ([1, math.nan, 1], 2, "NaN ends it"), ([1, math.inf, 1], 2, "infinity ends it"), ([math.nan, 1], 1, "at once, too"),
+    ([1, math.nan, 1], 2, "NaN ends it"), ([1, math.inf, 1], 2, "infinity ends it"),
+    *[([first, 1], 1, "at once, too") for first in (math.nan, math.inf)],
 ])  # fmt: skip
 def test_it_stops_where_the_loss_explodes(factors, expected, law):
     # a rate of 1e-9: the weight hardly moves, and losses are the factors
@@ -152,8 +153,8 @@ def test_the_model_runs_in_its_own_modes(training):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(1.0), nn.ReLU()).double().train(training)
     loss = cross_entropy(model, *BATCH).item()  # dropout leaves nothing in training, and everything in evaluation
-    first = overfit_one_batch(model, cross_entropy, BATCH, steps=1)
-    (_, swept), *_ = learning_rate_range_test(model, cross_entropy, [BATCH], **RATES)
+    first = overfit_one_batch(copy.deepcopy(model), cross_entropy, BATCH, steps=1)
+    (_, swept), *_ = learning_rate_range_test(copy.deepcopy(model), cross_entropy, [BATCH], **RATES)
     expect_close([first[0], swept], [loss, loss], "in training with dropout, in evaluation without")
     assert (dead_relu_fraction(model, BATCH[0])["2"] == 1) == training, "what dropout takes away does not fire"
 

@@ -124,14 +124,13 @@ class Block(nn.Module):
 
 
 def test_every_layer_has_the_size_of_its_output():
-    model, x = nn.Sequential(nn.Linear(4, 5, dtype=F64), Block(), nn.ReLU()), normal(7, 4)
+    model, x = nn.Sequential(nn.Linear(4, 5, dtype=F64), Block(), nn.ReLU(inplace=True)), normal(7, 4)
     block, first = model[1], model[0](x)
     inside = block.first(first)
     expected = {"0": first, "1.first": inside, "1.act": inside.tanh(), "1.last": block(first), "2": model(x)}
+    sizes = {name: size_of(output) for name, output in expected.items()}
     got = activation_scales(model=model, x=x)
-    expect_close(
-        got, {name: size_of(output) for name, output in expected.items()}, "root mean square of the first call"
-    )
+    expect_close(got, sizes, "root mean square of the first call, before another layer works in place")
     assert list(got) == list(expected), f"in the order in which they run: {list(got)}"
     assert all(type(size) is float for size in got.values()), "Python numbers: no tensor, no graph"
 

@@ -122,3 +122,9 @@ def test_the_base_rates_stay_as_they_are():
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(name, call):
     expect_refused(name, call)
+
+
+def test_nothing_is_set_where_a_rate_is_missing():
+    optimizer = two_groups(1.0, 2.0)
+    expect_refused("base_rates", lambda: apply_learning_rate(optimizer, [1.0], 0.5))
+    assert [group["lr"] for group in optimizer.param_groups] == [1.0, 2.0], "refused before anything is done"

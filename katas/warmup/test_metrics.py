@@ -132,6 +132,8 @@ def test_a_mean_may_be_read_in_between():
     running.update(7, 2)
     expect_close(running.value, (3 * 2 + 2 * 7) / 5, "3 times 2 and 2 times 7")
     assert math.isnan(other.value), "another running mean has seen nothing"
+    running.update(math.nan, 2)
+    assert math.isnan(running.value), f"the mean of a batch with examples counts, NaN too: {running.value}"
 
 
 def test_no_graph_is_kept():

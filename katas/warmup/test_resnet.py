@@ -89,10 +89,20 @@ def test_a_new_block_can_learn_to_add_something():
     assert block.bn2.weight.grad.abs().min() > 0, "the scale of 0 gets a gradient, and the rest follows after a step"
 
 
+def test_every_block_of_a_new_network_adds_nothing():
+    network, inputs = ResNet(3, widths=(4, 6)), []
+    blocks = [module for module in network.modules() if isinstance(module, BasicBlock)]
+    scales = [bool(block.bn2.weight.any()) for block in blocks]
+    assert scales == [False] * 4, f"the scales of bn2 stay 0 when all norms are set: {scales}"
+    blocks[0].register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
+    network(normal(2, 3, 8, 8).float())
+    assert inputs[0].min() == 0, f"the stem ends with a ReLU: {inputs[0].min()}"
+
+
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
-WIDTHS, SIZES = st.sampled_from([(4,), (2, 6), (3, 4, 5)]), st.sampled_from([(8, 8), (9, 7), (32, 5), (1, 3)])
+WIDTHS, SIZES = st.sampled_from([(4,), (4, 4), (2, 6), (3, 4, 5)]), st.sampled_from([(8, 8), (9, 7), (32, 5), (1, 3)])
 
 
 @given(st.sampled_from([1, 2, 10]), st.sampled_from([1, 3, 4]), WIDTHS, st.sampled_from([1, 2, 3]), SIZES)
@@ -118,9 +128,9 @@ def test_the_defaults_have_so_many_parameters():
     assert got == expected, f"{expected:,} parameters, got {got:,}"
 
 
-@pytest.mark.parametrize(
-    "widths, size, expected", [((4, 6, 8), (32, 20), (8, 5)), ((4, 6, 8), (9, 8), (3, 2)), ((5,), (7, 6), (7, 6))]
-)
+@pytest.mark.parametrize("widths, size, expected", [
+    ((4, 6, 8), (32, 20), (8, 5)), ((4, 6, 8), (9, 8), (3, 2)), ((5,), (7, 6), (7, 6)), ((4, 4), (9, 8), (5, 4)),
+])  # fmt: skip
 def test_every_stage_but_the_first_halves_the_maps(widths, size, expected):
     network, sizes = ResNet(2, widths=widths), []
     for convolution in convolutions(network):
@@ -155,9 +165,9 @@ def test_the_batch_is_a_batch():
 def test_convolutions_start_by_fan_out():
     for convolution in convolutions(ResNet(10, in_channels=8, widths=(64, 128), blocks_per_stage=2)):
         scaled = convolution.weight.detach().double() * math.sqrt(convolution.weight[:, 0].numel() / 2)
-        expect_close(
-            scaled.square().mean(), 1.0, f"variance 2 / fan_out of {tuple(convolution.weight.shape)}", atol=0.1, rtol=0
-        )
+        shape = tuple(convolution.weight.shape)
+        expect_close(scaled.square().mean(), 1.0, f"variance 2 / fan_out of {shape}", atol=0.1, rtol=0)
+        expect_close((scaled.abs() < 1).double().mean(), 0.683, f"{shape}: normal, not uniform", atol=0.05, rtol=0)
 
 
 def test_a_new_network_knows_nothing():

@@ -35,7 +35,7 @@ class BatchNorm2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """In training, a single value per channel raises a ValueError that names `x`: it would always become 0."""
-        if self.training:
+        if self.training and len(x):  # an empty batch has no statistics
             mean, var = self._statistics_of(x)
         else:
             mean, var = self.running_mean, self.running_var

@@ -45,7 +45,7 @@ def dead_relu_fraction(model: nn.Module, x: Tensor) -> dict[str, float]:
         for name, module in model.named_modules():
             if isinstance(module, nn.ReLU):
                 module.register_forward_hook(note(name))
-        model(x)
+        model(x.clone())  # the first layer may work in place
     return {name: 1 - float(units.double().mean()) for name, units in alive.items()}
 
 

@@ -61,7 +61,7 @@ def activation_scales(model: nn.Module, x: Tensor) -> dict[str, float]:
 
     def note(name: str):
         def hook(module, inputs, output):
-            scales.setdefault(name, float(output.square().mean().sqrt()))
+            scales.setdefault(name, float(output.double().square().mean().sqrt()))
 
         return hook
 
@@ -70,5 +70,5 @@ def activation_scales(model: nn.Module, x: Tensor) -> dict[str, float]:
         if not any(module.children()):
             module.register_forward_hook(note(name))
     with torch.no_grad(), torch.random.fork_rng():
-        model(x)
+        model(x.clone())  # the first layer may work in place
     return scales

@@ -13,7 +13,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         rows = x.transpose(0, 1).reshape(x.shape[1], -1)
         if self.training and rows.shape[1] == 1:
             raise ValueError("x: one value in each channel")
-        if not self.training:
+        if not self.training or rows.shape[1] == 0:
             centre, variance = self.running_mean, self.running_var
         else:
             centre = rows.sum(1) / rows.shape[1]

@@ -39,7 +39,10 @@ def dead_relu_fraction(model: nn.Module, x: Tensor) -> dict[str, float]:
     outputs, handles = {}, []
     for name, module in model.named_modules():
         if type(module) is nn.ReLU:
-            hook = lambda module, inputs, output, name=name: outputs.setdefault(name, []).append(output.detach())  # noqa: E731
+
+            def hook(module, inputs, output, name=name):
+                outputs.setdefault(name, []).append(output.detach().clone())
+
             handles.append(module.register_forward_hook(hook))
     try:
         with _as_found(model), torch.no_grad():
