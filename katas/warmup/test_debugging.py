@@ -1,7 +1,7 @@
 """debugging: gradient norms, dead units, one batch overfitted, and the range test.
 
-Tried on networks with planted faults, and on a weight whose steps are computed in Python floats. Out of scope: models with
-shared parameters, other ReLUs than `nn.ReLU`.
+Tried on networks with planted faults, and on a weight whose steps are computed in Python floats. Out of scope: models
+with shared parameters, other ReLUs than `nn.ReLU`.
 """
 
 import contextlib
