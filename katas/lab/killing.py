@@ -14,8 +14,15 @@ class Killed(BaseException):
     """Raised in the place of the kill."""
 
 
-def _killed(*args, **kwargs):
-    raise Killed
+def _killed_after(file, remove):
+    """What is removed is gone; `file` really is. (Who is killed does not clean up.)"""
+
+    def removed(path, *args, **kwargs):
+        if os.path.abspath(path) == os.path.abspath(file):
+            remove(path, *args, **kwargs)
+        raise Killed
+
+    return removed
 
 
 def _killed_before(file, move):
@@ -60,7 +67,7 @@ def interrupt(patched: pytest.MonkeyPatch, module, moment: str, file) -> None:
     for place, name in _MOVES:
         _replace(patched, module, place, name, _killed_before(file, getattr(place, name)))
     for place, name in _REMOVALS:
-        _replace(patched, module, place, name, _killed)
+        _replace(patched, module, place, name, _killed_after(file, getattr(place, name)))
 
 
 def move_within_a_folder_only(patched: pytest.MonkeyPatch, module) -> None:

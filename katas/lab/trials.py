@@ -16,7 +16,9 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import _hypothesis_pytestplugin
 import pytest
+import pytest_timeout
 
 from katas.lab import catalog, trees
 from katas.lab.catalog import Names
@@ -80,8 +82,8 @@ def run_spec(nodes: list[str], *extra: str, impl: str = catalog.SOLUTIONS) -> tu
     heard = _Listener()
     options = ["-q", "--impl", impl, "-p", "no:cacheprovider", "-p", "no:warnings", "--no-header"]
     options += ["--in-process"]  # this is a fork already
-    options += ["--disable-plugin-autoload", "-p", "_hypothesis_pytestplugin", "-p", "pytest_timeout"]  # quicker
-    code = pytest.main([*nodes, *options, *extra], plugins=[heard])
+    options += ["--disable-plugin-autoload"]  # to look for plugins takes longer than a test
+    code = pytest.main([*nodes, *options, *extra], plugins=[heard, _hypothesis_pytestplugin, pytest_timeout])
     return int(code), heard
 
 

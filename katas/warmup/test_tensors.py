@@ -106,6 +106,12 @@ def test_masked_means_by_hand(dim, expected):
     expect_close(got, expected, "the mean of what counts, 0 where nothing does")
 
 
+@pytest.mark.parametrize("value, expected, law", [(0.0, 2.0, "a 0 counts"), (NAN, NAN, "a NaN that counts is told")])
+def test_every_value_that_counts_counts(value, expected, law):
+    values, mask = torch.tensor([[value, 4.0, NAN]], dtype=F64), torch.tensor([[True, True, False]])
+    expect_close(masked_mean(values, mask, 1), [expected], law)
+
+
 @given(seeds(), st.sampled_from([(1,), (4,), (3, 5), (2, 4, 3)]), st.sampled_from([0.0, 0.3, 1.0]), st.data())
 def test_masked_means_agree_with_the_definition(seed, shape, share, data):
     dim = data.draw(st.integers(-len(shape), len(shape) - 1), label="dim")
@@ -135,6 +141,9 @@ def test_patches_by_hand():
     corners = (0, 2, 8, 10)
     expected = [[c + n for n in (0, 1, 4, 5, 100, 101, 104, 105)] for c in corners]
     expect_equal(got, [expected], "patches row by row; channel, row, column within one; the last row is left over")
+    overlapping = [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]
+    small = torch.arange(9.0, dtype=F64).reshape(1, 1, 3, 3)
+    expect_equal(extract_patches(small, 2, 1), [overlapping], "stride 1: neighbours share a column or a row")
 
 
 @given(seeds(), IMAGES, st.data())

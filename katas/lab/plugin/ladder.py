@@ -29,6 +29,7 @@ class Ladder:
         self.of_data: set[str] = set()  # node ids of checks whose data set is damaged: no code is to blame
         self.reasons: dict[tuple[str, str], list[str]] = defaultdict(list)  # of what was skipped
         self.tests: dict[tuple[str, str], int] = {}  # how many the spec has, where this process has collected it
+        self.digests: dict[tuple[str, str], str] = {}
         self.ran: dict[tuple[str, str], set[str]] = defaultdict(set)
         self.artefacts: set[str] = set()
         self.running: str | None = None
@@ -61,8 +62,9 @@ class Ladder:
             self.counts[names]["passed"] += 1
 
     def pytest_sessionstart(self):
-        """Of the files as they are imported: what is saved while they run has not been seen."""
-        self.digests = {names: results.digest_of(*names) for names in catalog.all_katas()}
+        """Under xdist others collect."""
+        if getattr(self.config.option, "numprocesses", None):
+            self.digests = {names: results.digest_of(*names) for names in catalog.all_katas()}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):
@@ -71,8 +73,11 @@ class Ladder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self, collector):
-        report = yield
+        """The digest is that of the files as they are imported: what is saved while they run has not been seen."""
         names = kata_of_node(collector.nodeid)
+        if names and isinstance(collector, pytest.Module):
+            self.digests[names] = results.digest_of(*names)
+        report = yield
         if names and report.passed and isinstance(collector, pytest.Module):
             self.tests[names] = len(report.result)
         return report
