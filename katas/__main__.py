@@ -23,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     match arguments.command:
         case "hint":
             return hint(*arguments.kata)
+        case "watch":
+            return watch(arguments.what)
         case "diff":
             return diff(*arguments.kata, yes=arguments.yes, alternative=arguments.alternative)
         case "reset":
@@ -57,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "diff":
             command.add_argument("--alternative", action="store_true", help="against another right version")
             command.add_argument("--yes", action="store_true", help="do not ask")
+    command = commands.add_parser("watch", help="run the spec at every save")
+    command.add_argument("what", metavar="TOPIC[/KATA]", nargs="?", type=named_katas, help="default: the next topic")
     command = commands.add_parser("reset", help="practise it again from the stub")
     command.add_argument("what", metavar="TOPIC[/KATA]", type=named_katas)
     command.add_argument("--yes", action="store_true", help="do not ask")
@@ -126,6 +130,12 @@ def progress(shown: str | None = None) -> int:
     return 0
 
 
+def in_order(first: str | None = None) -> list[tuple[str, str]]:
+    """All katas: those of this topic first, or of the one that was turned to."""
+    first = first or (CHOSEN.read_text("utf-8") if CHOSEN.is_file() else None)
+    return sorted(catalog.all_katas(), key=lambda names: names[0] != first)
+
+
 def row_of(topic: str, kata: str, mark: str, told: str) -> str:
     """The minutes are estimates; half an hour is easy, more than 45 minutes is hard."""
     card = catalog.cards_of(topic).get(kata, catalog.Card())
@@ -180,6 +190,19 @@ def hint(topic: str, kata: str) -> int:
     if left:
         print(f"\nOnce more for {'the reason' if len(steps) == 1 else 'where to look'}")
     return 0
+
+
+def watch(katas: list[tuple[str, str]] | None) -> int:
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: a pool of threads cannot be forked
+    from katas.lab.watch import Watch
+
+    def is_green(names: tuple[str, str]) -> bool:
+        return state_of(*names)[0] == "✔"
+
+    if katas is None:
+        topic = next((names[0] for names in in_order() if not is_green(names)), catalog.topics()[0])
+        katas = named_katas(topic)
+    return Watch(katas, is_green, lambda names: diff(*names, yes=False, alternative=False)).until_quit()
 
 
 def diff(topic: str, kata: str, *, yes: bool, alternative: bool) -> int:

@@ -199,13 +199,14 @@ def digest_of_text(text: str) -> str:
 # --- what a person reads ----------------------------------------------------------------------------------------------
 
 
-def hint(topic: str, kata: str, jobs: int = 2) -> tuple[list[str], int]:
+def hint(topic: str, kata: str, jobs: int = 2, *, is_warm: bool = False) -> tuple[list[str], int]:
     """The steps of the hint that were asked for until now, for the kata as it is, and how many are left."""
     source = stubs.source_of(catalog.kata_file(topic, kata))
     memory, key = memory_of(topic, kata).with_suffix(".asked.json"), digest_of(topic, kata) + digest_of_text(source)
     asked = _read(memory, key)
     if asked is None:
-        warm([(topic, kata)])
+        if not is_warm:
+            warm([(topic, kata)])
         asked = {"steps": steps_of(topic, kata, source, jobs), "told": 0}
     asked["told"] = min(asked["told"] + 1, len(asked["steps"]))
     _write(memory, key, asked)

@@ -35,6 +35,7 @@ FLOORS = [
     ["katas.lab.plugin"],
     ["katas.lab.trials"],
     ["katas.lab.tutor"],
+    ["katas.lab.watch"],
 ]
 FOR_SPECS = (
     "expect",

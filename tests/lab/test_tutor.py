@@ -1,4 +1,12 @@
-"""The tutor: a hint for a mistake that the bank knows, and none for one that it does not."""
+"""The tutor: a hint for a mistake that the bank knows, and none for one that it does not; a spec at every save."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
 
 import pytest
 
@@ -98,3 +106,70 @@ def test_the_last_digits_and_addresses_make_no_difference():
     assert essence("got 0.30000000000000004 at 0x7f1e") == essence("got 0.3000000001 at 0x7f2e")
     assert essence("got 1e-17") == essence("got -3.2e-18") != essence("got 1e-5")
     assert essence("row 3 of 4") != essence("row 2 of 4")
+
+
+# --- watch ------------------------------------------------------------------------------------------------------------
+
+
+class Screen:
+    """A terminal with `python -m katas watch` in it: keys are pressed, and what comes is waited for."""
+
+    def __init__(self, folder, *arguments):
+        self.ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (40, 120))
+        command = [sys.executable, "-m", "katas", "watch", *arguments]
+        streams = dict(stdin=theirs, stdout=theirs, stderr=theirs)
+        self.process = subprocess.Popen(command, cwd=folder, **streams, start_new_session=True)
+        os.close(theirs)
+        self.seen = ""
+
+    def press(self, key: str) -> None:
+        os.write(self.ours, key.encode())
+
+    def until(self, text: str, seconds: float = 60) -> str:
+        """What has come since the last time, up to the text."""
+        end = time.monotonic() + seconds
+        while text not in self.seen:
+            ready, _, _ = select.select([self.ours], [], [], max(0, end - time.monotonic()))
+            assert ready, f"{text!r} has not come in {seconds} s, but {self.seen!r}"
+            self.seen += os.read(self.ours, 65536).decode(errors="replace")
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+
+@pytest.fixture
+def screen(toy):
+    screens = []
+
+    def start(*arguments) -> Screen:
+        screens.append(Screen(toy.path, *arguments))
+        return screens[-1]
+
+    yield start
+    for one in screens:
+        one.process.kill()
+        one.process.wait()
+        os.close(one.ours)
+
+
+def test_a_save_runs_the_spec_and_keys_do_the_rest(hint, toy, screen):
+    hint(SUBTRACTS)
+    watch = screen("toy")
+    told = watch.until("q quit")
+    assert "2 + 3 = 5, got -1.0" in told and "2 failed" in told and "1 more of first" in told
+    watch.press("h")
+    assert "Adding is not subtracting." in watch.until("q quit")
+    toy.kata("first", SUBTRACTS.replace("result -= y", "while True:\n        import os; os._exit(1)"))
+    assert "ended the process" in watch.until("q quit"), "only its fork has ended"
+    began = time.monotonic()
+    toy.kata("first", SUBTRACTS.replace("-=", "+="))
+    assert "first is green" in watch.until("q quit")
+    assert time.monotonic() - began < 20
+    watch.press("n")
+    assert "todo: write add_three" in watch.until("toy/second")
+    watch.until("q quit")
+    watch.press("a")
+    told = watch.until("q quit")
+    assert "3 passed" in told and "1 todo" in told
+    watch.press("q")
+    assert watch.process.wait(30) == 0

@@ -12,6 +12,7 @@ from katas.lab.catalog import kata_of_node, rank
 from katas.lab.plugin import fixtures, messages
 
 MOST_CAUSES = 3  # of one kata that are told in full; all of them with -v
+LISTS_THE_OTHERS = True
 
 
 def pytest_configure(config):
@@ -162,7 +163,7 @@ class Ladder:
                 writer.write_line("")
             if causes[most:]:
                 writer.write_line(f"{len(causes) - most} more of {names[1]}, in full with -v:")
-            for reports in causes[most:]:
+            for reports in causes[most:] if LISTS_THE_OTHERS else ():
                 law = messages.failure_in(reports[0]).essence.partition("\n")[0]
                 count = f" ({len(reports)} tests)" if reports[1:] else ""
                 writer.write_line(

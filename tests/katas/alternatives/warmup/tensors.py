@@ -21,6 +21,7 @@ def one_hot(labels: Int[Tensor, "*shape"], num_classes: int) -> Int64[Tensor, "*
 
 def masked_mean(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], dim: int) -> Float[Tensor, "..."]:
     means = torch.masked_fill(values, ~mask, torch.nan).nanmean(dim)
+    means = means.masked_fill((values.isnan() & mask).any(dim), torch.nan)
     return torch.where(mask.any(dim), means, torch.zeros_like(means))
 
 
