@@ -182,9 +182,14 @@ def hint(topic: str, kata: str) -> int:
     if not catalog.kata_file(topic, kata).is_file() or told.startswith("does not parse"):
         print(f"{topic}/{kata} {told}. {step}")
         return 1
+    if told.startswith("0 of "):
+        print(f"{topic}/{kata}: nothing is written yet. First {step}")
+        return 1
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: a pool of threads cannot be forked
     from katas.lab import tutor
 
+    if sys.stdout.isatty():
+        print("comparing with known mistakes …\n", flush=True)
     steps, left = tutor.hint(topic, kata)
     print("\n\n".join(steps))
     if left:

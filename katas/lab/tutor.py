@@ -10,6 +10,7 @@ import importlib
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -145,6 +146,8 @@ def functions(tests: Iterable[str]) -> set[str]:
 def bank_of(topic: str, kata: str) -> list:
     if not catalog.bank_file(topic, kata).is_file():
         return []
+    if str(ROOT) not in sys.path:  # the command may be given in any folder
+        sys.path.insert(0, str(ROOT))
     return importlib.import_module(f"tests.katas.mistakes.{topic}.{kata}").MISTAKES
 
 

@@ -47,6 +47,7 @@ class Watch:
 
     def do(self, key: str) -> None:
         if key == "h":
+            print("comparing with known mistakes …", flush=True)
             self.in_a_fork(lambda: print("\n\n".join(tutor.hint(*self.current, is_warm=True)[0])))
         elif key == "d":
             self.diff(self.current)

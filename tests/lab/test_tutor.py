@@ -91,6 +91,7 @@ def test_a_mistake_beside_another_one_is_found(hint):
         (SUBTRACTS.replace("result = x", "import os; os._exit(3)"), "it does not come to an end by itself"),
         (SUBTRACTS.replace("def double", "import nowhere\n\n\ndef double"), "cannot be imported"),
         ("def add(x, y:\n", "does not parse (line 1)"),
+        ("def add(x, y):\n    raise NotImplementedError\n", "nothing is written yet. First write add in"),
     ],
 )
 def test_what_is_no_mistake_of_the_bank_is_said(hint, source, told):
