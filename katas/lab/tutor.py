@@ -24,7 +24,7 @@ PROFILES = ("hints", "mutants")  # few examples; if these find nothing, as many 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
 MOST_USUAL = 3
 SECONDS_TO_LOOK_FIRST = 1  # a spec that takes longer is first run at one test alone
-# Of 60 mistakes in six katas that are in no bank, 36 get a hint, and all 36 are right (LEARNING.md).
+# Chosen on 60 mistakes in six katas that are in no bank: 36 get a hint, and all 36 are right (LEARNING.md).
 ENOUGH, ENOUGH_WITHOUT_VALUES = 0.4, 0.75  # of `likeness`
 
 
