@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import _hypothesis_pytestplugin
+import hypothesis
 import pytest
 import pytest_timeout
 
@@ -77,13 +78,13 @@ class _Listener:
             self.failed.setdefault("(import)", str(report.longrepr))
 
 
-def run_spec(nodes: list[str], *extra: str, impl: str = catalog.SOLUTIONS) -> tuple[int, _Listener]:
+def run_spec(nodes: list[str], *extra: str, impl: str = catalog.SOLUTIONS, plugins=()) -> tuple[int, _Listener]:
     """pytest in this process on a tree (and `trees.replaced_sources`): its exit code and what failed."""
     heard = _Listener()
     options = ["-q", "--impl", impl, "-p", "no:cacheprovider", "-p", "no:warnings", "--no-header"]
     options += ["--in-process"]  # this is a fork already
     options += ["--disable-plugin-autoload"]  # to look for plugins takes longer than a test
-    code = pytest.main([*nodes, *options, *extra], plugins=[heard, _hypothesis_pytestplugin, pytest_timeout])
+    code = pytest.main([*nodes, *options, *extra], plugins=[heard, *plugins, _hypothesis_pytestplugin, pytest_timeout])
     return int(code), heard
 
 
@@ -97,7 +98,12 @@ def warm(katas: list[Names]) -> None:
     """Import everything once. One thread: a pool of them cannot be forked."""
     os.environ["CI"] = "1"  # derandomized hypothesis, no database
     import torch
-    import torch._dynamo  # the first optimizer imports it: a second in every fork if the parent has not
+
+    files = [
+        file for names in katas for file in (catalog.solution_file(*names), catalog.ROOT / catalog.spec_of(*names))
+    ]
+    if any("optim" in file.read_text("utf-8") for file in files if file.is_file()):
+        import torch._dynamo  # the first optimizer imports it: a second in every fork if the parent has not
 
     torch.set_num_threads(1)
     if torch.get_num_threads() != 1:
@@ -112,49 +118,78 @@ def warm(katas: list[Names]) -> None:
     gc.freeze()
 
 
-def fork_trial(trial: Trial) -> tuple[int, int]:
-    """Start the trial in a fork: (process id, pipe that will hold what failed)."""
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        os.close(writer)
-        return pid, reader
+def run_trials(trials: list[Trial], jobs: int = 2) -> list[Outcome]:
+    """pytest starts once, in this process; from its collection on, each trial is a fork."""
+    if not trials:
+        return []
+    host = _Host(trials, jobs)
     code, told = 99, {}
     try:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.dup2(nothing, 2)
-        trees.replaced_sources[f"katas.{trial.topic}.{trial.kata}"] = trial.source
-        node = f"{trial.spec}::{trial.test}" if trial.test else trial.spec
-        code, heard = run_spec([node], f"--hypothesis-profile={trial.profile}", *([] if trial.whole else ["-x"]))
+        with quiet():
+            code, heard = run_spec([trials[0].spec], "--capture=sys", plugins=[host])
         told = {"failed": heard.failed, "todo": heard.todo}
     except BaseException as error:
+        if host.pipe is None:
+            raise
         told = {"failed": {repr(error): ""}}
-    with open(writer, "w") as pipe:
+    if host.pipe is None:
+        return sorted(host.outcomes, key=lambda outcome: trials.index(outcome.trial))
+    with open(host.pipe, "w") as pipe:
         json.dump(told, pipe)
     os._exit(code)
 
 
-def run_trials(trials: list[Trial], jobs: int = 2, show=lambda outcome: None) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    waiting, running = list(trials)[::-1], {}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            trial = waiting.pop()
-            pid, pipe = fork_trial(trial)
-            running[pipe] = (pid, trial, time.monotonic())
-        ready, _, _ = select.select(list(running), [], [], 1.0)
-        overdue = [pipe for pipe, (_, _, since) in running.items() if time.monotonic() - since > SECONDS_PER_TRIAL]
+class _Host:
+    """A plugin. It holds up the collection until all trials have run; in each of their forks the session goes on."""
+
+    def __init__(self, trials: list[Trial], jobs: int):
+        self.waiting, self.jobs = trials[::-1], jobs
+        self.running: dict[int, tuple[int, Trial, float]] = {}  # by the pipe that will hold what failed
+        self.outcomes: list[Outcome] = []
+        self.pipe: int | None = None  # in a fork: where to tell what failed
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session):
+        while self.waiting or self.running:
+            while self.waiting and len(self.running) < self.jobs:
+                trial = self.waiting.pop()
+                if self._is_fork_of(trial):
+                    return _set_up(session.config, trial)
+            self._listen()
+        return True  # there is nothing to collect here
+
+    def _is_fork_of(self, trial: Trial) -> bool:
+        reader, writer = os.pipe()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid:
+            os.close(writer)
+            self.running[reader] = pid, trial, time.monotonic()
+        else:
+            self.pipe = writer
+        return pid == 0
+
+    def _listen(self) -> None:
+        ready, _, _ = select.select(list(self.running), [], [], 1.0)
+        now = time.monotonic()
+        overdue = {pipe for pipe, (_, _, since) in self.running.items() if now - since > SECONDS_PER_TRIAL}
         for pipe in {*ready, *overdue}:
-            pid, trial, since = running.pop(pipe)
+            pid, trial, since = self.running.pop(pipe)
             if pipe not in ready:
                 os.kill(pid, signal.SIGKILL)
             with open(pipe) as told:
                 text = told.read()
             _, status = os.waitpid(pid, 0)
             seconds = time.monotonic() - since
-            outcome = Outcome(trial, os.waitstatus_to_exitcode(status), seconds, **json.loads(text or "{}"))
-            show(outcome)
-            outcomes.append(outcome)
-    return sorted(outcomes, key=lambda outcome: trials.index(outcome.trial))
+            self.outcomes.append(Outcome(trial, os.waitstatus_to_exitcode(status), seconds, **json.loads(text or "{}")))
+
+
+def _set_up(config, trial: Trial) -> None:
+    """In the fork: what the session shall collect, and how it shall run."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    trees.replaced_sources[f"katas.{trial.topic}.{trial.kata}"] = trial.source
+    config.args[:] = [f"{trial.spec}::{trial.test}" if trial.test else trial.spec]
+    config.option.maxfail = 0 if trial.whole else 1
+    hypothesis.settings.load_profile(trial.profile)

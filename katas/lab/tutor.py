@@ -23,8 +23,8 @@ from katas.lab.trials import Outcome, Trial, run_trials, warm
 PROFILES = ("hints", "mutants")  # few examples; if these find nothing, as many as a mutant gets
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
 MOST_USUAL = 3
-SECONDS_TO_LOOK_FIRST = 1  # a spec that takes longer is first run at one test alone
-# Chosen on 60 mistakes in six katas that are in no bank: 36 get a hint, and all 36 are right (LEARNING.md).
+# Chosen on 60 mistakes in six katas that are in no bank. Of 60 others, in six other katas, 40 get a hint, and 39 of
+# these are right (LEARNING.md).
 ENOUGH, ENOUGH_WITHOUT_VALUES = 0.4, 0.75  # of `likeness`
 
 
@@ -46,15 +46,13 @@ Print = dict[str, Said]  # of one version: its failing tests
 
 
 class Known(NamedTuple):
-    """A mistake of the bank beside the learner's version."""
+    """A mistake of the bank that says the same as the learner's version where that fails first."""
 
     why: str
     function: str  # where the solution has it
     failing: int  # its tests that fail
-    shared: int  # those of them that fail in the learner's version as well, at the same law
-    same: int  # and say the same
+    same: int  # those of them that say the same in the learner's version
     same_values: int  # and show a wrong value
-    first_is_same: bool  # the learner's first failure says the same
 
 
 class Findings(NamedTuple):
@@ -63,7 +61,8 @@ class Findings(NamedTuple):
     first: str  # the first test that fails
     law: str  # what it says
     failing: int
-    known: list[Known]  # those that fail there as well, the likest first
+    known: list[Known]  # the likest first
+    usual: list[str]  # reasons why the first test fails, the likest first
 
 
 def find(topic: str, kata: str, source: str, jobs: int = 2) -> Findings | None:
@@ -71,7 +70,7 @@ def find(topic: str, kata: str, source: str, jobs: int = 2) -> Findings | None:
     for profile in PROFILES:
         [mine] = run_trials([Trial(topic, kata, "learner", source, whole=True, profile=profile)])
         if mine.exit_code not in (0, 1):
-            return Findings("(the whole spec)", "it does not come to an end by itself", 1, [])
+            return Findings("(the whole spec)", "it does not come to an end by itself", 1, [], [])
         if mine.failed:
             return _compared(mine, profile, jobs)
     return None
@@ -80,25 +79,21 @@ def find(topic: str, kata: str, source: str, jobs: int = 2) -> Findings | None:
 def _compared(mine: Outcome, profile: str, jobs: int) -> Findings:
     names, failing, first = (mine.trial.topic, mine.trial.kata), print_of(mine.failed), next(iter(mine.failed))
     bank = [mistake for mistake in bank_of(*names) if mistake.caught_by in functions(failing)]
-    if mine.seconds > SECONDS_TO_LOOK_FIRST:  # then it is worth a look at which of them fail there at all
-        looked = prints_of(names, bank, profile, jobs, first)
-        bank = [mistake for mistake in bank if first in looked[mistake.name]]
-    prints = prints_of(names, bank, profile, jobs)
+    looked = prints_of(names, bank, profile, jobs, first)
+    there = {mistake: looked[mistake.name][first] for mistake in bank if first in looked[mistake.name]}
+    alike = [mistake for mistake, said in there.items() if said == failing[first]]
+    prints = prints_of(names, alike, profile, jobs)
     solution, known = catalog.solution_file(*names).read_text("utf-8"), []
-    for mistake in bank:
-        theirs = {test: said for test, said in prints[mistake.name].items() if test not in mine.todo}
+    for mistake in alike:
+        theirs = prints[mistake.name]
         same = [test for test, said in theirs.items() if failing.get(test) == said]
-        shared = [test for test, said in theirs.items() if test in failing and failing[test].law == said.law]
         values = sum(failing[test].shows_a_value for test in same)
-        how = len(theirs), len(shared), len(same), values, first in same
-        if first in theirs:
-            known.append(Known(mistake.why, enclosing(solution, mistake.find), *how))
-    known.sort(key=lambda one: (-one.first_is_same, -likeness(one, len(failing)), -overlap(one, len(failing))))
-    return Findings(first, mine.failed[first].split("\n")[0], len(failing), known)
-
-
-def overlap(one: Known, failing: int) -> float:
-    return one.shared / (one.failing + failing - one.shared)
+        known.append(Known(mistake.why, enclosing(solution, mistake.find), len(theirs), len(same), values))
+    known.sort(key=lambda one: -likeness(one, len(failing)))
+    others = [mistake for mistake in there if mistake not in alike]
+    others.sort(key=lambda one: (there[one].law != failing[first].law, one.caught_by not in functions([first])))
+    usual = [one.why for one in (*known, *others)]
+    return Findings(first, mine.failed[first].split("\n")[0], len(failing), known, usual)
 
 
 def likeness(one: Known, failing: int) -> float:
@@ -107,14 +102,12 @@ def likeness(one: Known, failing: int) -> float:
 
 
 def same_as(found: Findings) -> list[Known]:
-    """Mistakes whose first failure says the same, and enough of the others: the best first. All of either version is
-    enough as well, where it shows a wrong value.
-    """
+    """Those that say enough of the same, the best first. All of either version is enough if it shows a wrong value."""
 
     def fits(one: Known) -> bool:
         enough = likeness(one, found.failing) >= (ENOUGH if one.same_values else ENOUGH_WITHOUT_VALUES)
         all_of_one = one.same_values > 0 and one.same in (one.failing, found.failing)
-        return one.first_is_same and (enough or all_of_one)
+        return enough or all_of_one
 
     return list(filter(fits, found.known))
 
@@ -225,7 +218,7 @@ def steps_of(topic: str, kata: str, source: str, jobs: int) -> list[str]:
     law = f"The first law that breaks\n  {found.law}   ({sentence(found.first)})"
     fitting = same_as(found)
     if not fitting:
-        usual = "\n".join(f"  · {one.why}" for one in found.known[:MOST_USUAL])
+        usual = "\n".join(f"  · {why}" for why in found.usual[:MOST_USUAL])
         told = f"Usual reasons for this test to fail\n{usual}" if usual else f"Look at the law again\n  {found.law}"
         return [law, f"No mistake that is known here fails like this. {told}"]
     best = fitting[0]

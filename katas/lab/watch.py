@@ -4,6 +4,7 @@ Whatever a kata does to its process ends with the fork.
 """
 
 import contextlib
+import io
 import os
 import select
 import sys
@@ -67,30 +68,42 @@ class Watch:
             warm(missing)
             self.warmed.update(missing)
         print("\033[2J\033[H" if sys.stdout.isatty() else "", end="")
-        self.in_a_fork(lambda: _pytest([catalog.spec_of(*names) for names in katas]))
+        specs = [catalog.spec_of(*names) for names in katas]
+        if self.in_a_fork(lambda: _first_look(specs)) == 0:
+            self.in_a_fork(lambda: _pytest(specs))
         print(f"\n{'/'.join(self.current)}   {KEYS}", flush=True)
 
-    def in_a_fork(self, work: Callable[[], object]) -> None:
+    def in_a_fork(self, work: Callable[[], object]) -> int:
+        """What `work` returns, or 70 if it came to no end."""
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             code = 70
             try:
-                work()
+                code = work() or 0
                 sys.stdout.flush()
-                code = 0
             finally:
                 os._exit(code)
         with contextlib.suppress(KeyboardInterrupt):
-            os.waitpid(pid, 0)
-            return
-        os.waitpid(pid, 0)  # the fork has heard Ctrl-C as well, and ends
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # the fork has heard Ctrl-C as well, and ends
 
 
-def _pytest(specs: list[str]) -> None:
+def _first_look(specs: list[str]) -> int:
+    """With few examples, which mostly are enough for what is wrong. What holds here is not told: it may be wrong."""
+    ladder.REMEMBERS_WHAT_HOLDS = False
+    colour = sys.stdout.isatty()
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        code = _pytest(specs, "--hypothesis-profile=first-look", *["--color=yes"] * colour)
+    if code != 0:
+        print(told.getvalue(), end="")
+    return code
+
+
+def _pytest(specs: list[str], *options: str) -> int:
     os.environ.pop("CI", None)  # `warm` sets it: a learner's run is not derandomized
     ladder.MOST_CAUSES, ladder.LISTS_THE_OTHERS = 1, False
-    pytest.main([*specs, "-q", *(["--color=yes"] if sys.stdout.isatty() else [])])
+    return pytest.main([*specs, "-q", *options, *["--color=yes"] * sys.stdout.isatty()])
 
 
 def kata_of_file(file: str) -> Names | None:

@@ -127,6 +127,7 @@ def _load_hypothesis_profile(config) -> None:
     quick = [Phase.explicit, Phase.generate]  # the first failure will do: for mutants
     hypothesis.settings.register_profile("mutants", phases=quick, database=None, derandomize=True, **shared)
     hypothesis.settings.register_profile("hints", hypothesis.settings.get_profile("mutants"), max_examples=12)
+    hypothesis.settings.register_profile("first-look", phases=phases, database=database, **shared | {"max_examples": 8})
     if not config.getoption("--hypothesis-profile", None):
         seeded = config.getoption("--hypothesis-seed", None) is not None
         hypothesis.settings.load_profile("ci" if os.environ.get("CI") and not seeded else "learner")
