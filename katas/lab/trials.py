@@ -6,6 +6,7 @@ run_trials([Trial("detection", "nms", "a name", source)])    → an Outcome each
 
 import contextlib
 import gc
+import importlib
 import io
 import json
 import os
@@ -22,11 +23,15 @@ import pytest
 import pytest_timeout
 
 from katas.lab import catalog, trees
-from katas.lab.catalog import Names
+from katas.lab.catalog import ROOT, Names
 from katas.lab.plugin import messages
 
 SECONDS_PER_TRIAL = 60
 CAUGHT, SURVIVED = 1, 0
+IMPORTED_LATE = {  # by PyTorch, at the first optimizer or gradcheck: a second in every fork if the parent has not
+    "optim": "torch._dynamo",
+    "gradients_are_right": "torch.fx.experimental.symbolic_shapes",
+}
 
 
 class Trial(NamedTuple):
@@ -99,16 +104,14 @@ def warm(katas: list[Names]) -> None:
     os.environ["CI"] = "1"  # derandomized hypothesis, no database
     import torch
 
-    files = [
-        file for names in katas for file in (catalog.solution_file(*names), catalog.ROOT / catalog.spec_of(*names))
-    ]
-    if any("optim" in file.read_text("utf-8") for file in files if file.is_file()):
-        import torch._dynamo  # the first optimizer imports it: a second in every fork if the parent has not
-
+    files = [file for names in katas for file in (catalog.solution_file(*names), ROOT / catalog.spec_of(*names))]
+    text = "".join(file.read_text("utf-8") for file in files if file.is_file())
+    for module in [module for word, module in IMPORTED_LATE.items() if word in text]:
+        importlib.import_module(module)
     torch.set_num_threads(1)
     if torch.get_num_threads() != 1:
         raise RuntimeError("torch runs several threads: set OMP_NUM_THREADS=1")
-    os.chdir(catalog.ROOT)
+    os.chdir(ROOT)
     with quiet() as out:
         code, heard = run_spec([catalog.spec_of(*names) for names in katas], "--collect-only")
     if code != 0:

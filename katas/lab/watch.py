@@ -5,13 +5,18 @@ Whatever a kata does to its process ends with the fork.
 
 import contextlib
 import io
+import math
 import os
 import select
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import _hypothesis_pytestplugin
 import pytest
+import pytest_timeout
 import watchfiles
 
 from katas.lab import catalog, tutor
@@ -21,6 +26,8 @@ from katas.lab.trials import warm
 
 KEYS = "h hint   d diff   n next kata   a all   q quit"
 SECONDS_BETWEEN_LOOKS = 0.1  # at the keyboard
+SECONDS_TO_LOOK_FIRST = 5
+RED = 1  # pytest's exit code
 
 
 class Watch:
@@ -69,14 +76,14 @@ class Watch:
             self.warmed.update(missing)
         print("\033[2J\033[H" if sys.stdout.isatty() else "", end="")
         specs = [catalog.spec_of(*names) for names in katas]
-        if self.in_a_fork(lambda: _first_look(specs)) == 0:
+        if self.in_a_fork(lambda: _first_look(specs), SECONDS_TO_LOOK_FIRST) != RED:
             self.in_a_fork(lambda: _pytest(specs))
         print(f"\n{'/'.join(self.current)}   {KEYS}", flush=True)
 
-    def in_a_fork(self, work: Callable[[], object]) -> int:
-        """What `work` returns, or 70 if it came to no end."""
+    def in_a_fork(self, work: Callable[[], object], seconds: float = math.inf) -> int:
+        """What `work` returns, or how it was ended."""
         sys.stdout.flush()
-        pid = os.fork()
+        pid, end = os.fork(), time.monotonic() + seconds
         if pid == 0:
             code = 70
             try:
@@ -84,26 +91,36 @@ class Watch:
                 sys.stdout.flush()
             finally:
                 os._exit(code)
-        with contextlib.suppress(KeyboardInterrupt):
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # the fork has heard Ctrl-C as well, and ends
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):  # the fork has heard it as well, and ends
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    return os.waitstatus_to_exitcode(status)
+                if time.monotonic() > end:
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.01)
 
 
 def _first_look(specs: list[str]) -> int:
-    """With few examples, which mostly are enough for what is wrong. What holds here is not told: it may be wrong."""
+    """Fast: few examples, which mostly are enough for what is wrong, and not in a fork for each spec.
+
+    Only what is red is told. Everything else, a crash or a hang among it, is found out by the run that follows.
+    """
     ladder.REMEMBERS_WHAT_HOLDS = False
-    colour = sys.stdout.isatty()
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        code = _pytest(specs, "--hypothesis-profile=first-look", *["--color=yes"] * colour)
-    if code != 0:
+        code = _pytest(specs, "--hypothesis-profile=first-look", "--in-process", colour=sys.__stdout__.isatty())
+    if code == RED:
         print(told.getvalue(), end="")
     return code
 
 
-def _pytest(specs: list[str], *options: str) -> int:
+def _pytest(specs: list[str], *options: str, colour: bool | None = None) -> int:
     os.environ.pop("CI", None)  # `warm` sets it: a learner's run is not derandomized
     ladder.MOST_CAUSES, ladder.LISTS_THE_OTHERS = 1, False
-    return pytest.main([*specs, "-q", *options, *["--color=yes"] * sys.stdout.isatty()])
+    colour = sys.stdout.isatty() if colour is None else colour
+    options = ["-q", *options, *["--color=yes"] * colour, "--disable-plugin-autoload"]  # to look for them takes long
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is warm is imported already
+    return pytest.main([*specs, *options], plugins=[_hypothesis_pytestplugin, pytest_timeout])
 
 
 def kata_of_file(file: str) -> Names | None:
