@@ -164,7 +164,8 @@ class Ladder:
                     writer.write_line(f"  and {_counted(others, 'more test')}: {_named(others)}")
                 writer.write_line("")
             if causes[most:]:
-                writer.write_line(f"{len(causes) - most} more of {names[1]}, in full with -v:")
+                how = ", in full with -v:" if LISTS_THE_OTHERS else ""
+                writer.write_line(f"{len(causes) - most} more of {names[1]}{how}")
             for reports in causes[most:] if LISTS_THE_OTHERS else ():
                 law = messages.failure_in(reports[0]).essence.partition("\n")[0]
                 count = f" ({len(reports)} tests)" if reports[1:] else ""
