@@ -27,7 +27,7 @@ from katas.lab.trials import warm
 KEYS = "h hint   d diff   n next kata   a all   q quit"
 SECONDS_BETWEEN_LOOKS = 0.1  # at the keyboard
 SECONDS_TO_LOOK_FIRST = 5
-RED = 1  # pytest's exit code
+TOLD = 40  # an exit code that no kata is likely to end its process with
 
 
 class Watch:
@@ -76,7 +76,7 @@ class Watch:
             self.warmed.update(missing)
         print("\033[2J\033[H" if sys.stdout.isatty() else "", end="")
         specs = [catalog.spec_of(*names) for names in katas]
-        if self.in_a_fork(lambda: _first_look(specs), SECONDS_TO_LOOK_FIRST) != RED:
+        if self.in_a_fork(lambda: _first_look(specs), SECONDS_TO_LOOK_FIRST) != TOLD:
             self.in_a_fork(lambda: _pytest(specs))
         print(f"\n{'/'.join(self.current)}   {KEYS}", flush=True)
 
@@ -109,9 +109,10 @@ def _first_look(specs: list[str]) -> int:
     ladder.REMEMBERS_WHAT_HOLDS = False
     with contextlib.redirect_stdout(io.StringIO()) as told:
         code = _pytest(specs, "--hypothesis-profile=first-look", "--in-process", colour=sys.__stdout__.isatty())
-    if code == RED:
-        print(told.getvalue(), end="")
-    return code
+    if code != pytest.ExitCode.TESTS_FAILED:
+        return code
+    print(told.getvalue(), end="")
+    return TOLD
 
 
 def _pytest(specs: list[str], *options: str, colour: bool | None = None) -> int:
