@@ -1,15 +1,18 @@
 """The recipes of the warm-up checks: batches, a classifier of digits, and deep networks with and without help."""
 
 from collections.abc import Iterator
+from itertools import chain, islice, repeat
+from statistics import mean
 
 import torch
 from torch import Tensor, nn
 
 from katas.lab.digits import NUM_CLASSES, Digits, small_digits
 from katas.warmup.augmentation import random_flip_crop
+from katas.warmup.cross_entropy import cross_entropy
 from katas.warmup.initialisation import kaiming_normal_
 from katas.warmup.lr_schedules import warmup_cosine
-from katas.warmup.optimizers import AdamW
+from katas.warmup.optimizers import SGD, AdamW
 from katas.warmup.resnet import ResNet
 from katas.warmup.training import fit
 
@@ -75,6 +78,40 @@ def trained(
         model, batches, Batches(test, 500), AdamW(model.parameters(), lr=lr, weight_decay=0.05), epochs=epochs,
         max_grad_norm=1.0, rate_factor=lambda step: warmup_cosine(step, **plan), on_epoch=on_epoch,
     )  # fmt: skip
+
+
+# --- learning rates ---------------------------------------------------------------------------------------------------
+
+RANGE_BATCHES, LOWEST_RATE, HIGHEST_RATE, RATE_STEPS = 200, 1e-4, 100.0, 126
+
+
+def three_layers(seed: int, device) -> nn.Module:
+    """On the pixels of a small digit, without a norm."""
+    torch.manual_seed(seed)
+    sizes = (64, 64), (64, 64)
+    hidden = [part for size in sizes for part in (nn.Linear(*size), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, NUM_CLASSES)).to(device)
+
+
+def some_batches(train: Digits, seed: int, count: int) -> list[tuple[Tensor, Tensor]]:
+    batches = Batches(train, 64, generator=torch.Generator(train.images.device).manual_seed(seed))
+    return list(islice(chain.from_iterable(repeat(batches)), count))
+
+
+def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(model(images), labels)
+
+
+def loss_after(model: nn.Module, batches: list[tuple[Tensor, Tensor]], rate: float) -> float:
+    """Of plain SGD at one rate: the mean of the last sixth of its losses."""
+    optimizer, losses = SGD(model.parameters(), lr=rate), []
+    for batch in batches:
+        loss = loss_of(model, *batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return mean(torch.stack(losses[-max(1, len(losses) // 6) :]).tolist())
 
 
 # --- depth ------------------------------------------------------------------------------------------------------------
