@@ -5,6 +5,7 @@ python -m tests.given.costs
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -85,22 +86,32 @@ def _work_of_runs(task, module, name: str, less: int = 1, steps_before: int = 0)
 
 
 def warmup() -> dict[str, float]:
-    """The digits of five seeds, and MNIST."""
-    steps = {"digits": (8, (16, 32), 64, 1347 * 5 * warmup_recipes.DIGIT_EPOCHS)}
-    steps["MNIST"] = (28, (16, 32, 64), 128, 60_000 * warmup_recipes.MNIST_EPOCHS)
+    """The digits of five seeds, MNIST, and the two dynamics that train."""
+    small, deep = warmup_recipes.classifier(0, "cpu"), warmup_recipes.deep_network(0, "cpu", norm=True, residual=True)
+    large = warmup_recipes.classifier(0, "cpu", widths=(16, 32, 64))
+    steps = {
+        "digits": (small, 8, 64, 1347 * 5 * warmup_recipes.DIGIT_EPOCHS),
+        "MNIST": (large, 28, 128, 60_000 * warmup_recipes.MNIST_EPOCHS),
+        "forty layers": (deep, 8, 64, 1347 * 4 * 3 * warmup_recipes.DEEP_EPOCHS),
+    }
     found = {}
-    for name, (side, widths, batch, images) in steps.items():
-        model = warmup_recipes.classifier(0, "cpu", widths=widths)
+    for name, (model, side, batch, images) in steps.items():
 
         def training(number: int, model=model, batch=batch, side=side):
             data = Digits(torch.zeros(number * batch, 1, side, side), torch.zeros(number * batch, dtype=torch.int64))
             warmup_recipes.trained(model, data, Digits(*(part[:1] for part in data)), 0, epochs=1, batch_size=batch)
 
-        training(1)  # the optimizer's state is made once
-        one, two = (work_of(partial(training, number)) for number in (1, 2))
-        step = Work(*(b - a for a, b in zip(one, two, strict=True)))
-        found[name] = step.times(images / batch).seconds
-    return found
+        found[name] = _work_of_a_step(training).times(images / batch).seconds
+    batch = torch.zeros(64, 1, 8, 8), torch.zeros(64, dtype=torch.int64)
+    step = _work_of_a_step(lambda number: warmup_recipes.loss_after(small, [batch] * number, 0.1))
+    steps = 2 * 5 * (warmup_recipes.RANGE_BATCHES + 3 * warmup_recipes.RATE_STEPS)  # networks, seeds, rates
+    return found | {"learning rates": step.times(steps).seconds}
+
+
+def _work_of_a_step(training: Callable[[int], object]) -> Work:
+    training(1)  # an optimizer's state is made once
+    one, two = (work_of(partial(training, number)) for number in (1, 2))
+    return Work(*(b - a for a, b in zip(one, two, strict=True)))
 
 
 if __name__ == "__main__":
