@@ -1,4 +1,4 @@
-"""reinforce_training episode by episode: lists of steps, and a loss for each."""
+"""reinforce_training with returns episode by episode: lists of steps, and a loss for each."""
 
 import math
 
@@ -35,25 +35,21 @@ def train_reinforce(
     for update in range(first_update, updates):
         played = play_episodes(model, envs, generator=generator)
         policy_losses, errors, entropies, earned = [], [], [], []
-        for e in range(envs.num_envs):
-            length = int(played.mask[:, e].sum())
-            logits, values = model(played.observations[:length, e])
-            policy = Categorical(logits=logits)
-            with torch.no_grad():
-                following = (
-                    model(played.next_observations[length - 1, e][None])[1][0] * ~played.terminated[length - 1, e]
-                )
-            returns = []
+        (logits, values), shape = model(played.observations.flatten(0, 1)), played.mask.shape
+        with torch.no_grad():
+            after = model(played.next_observations.flatten(0, 1))[1].unflatten(0, shape) * ~played.terminated
+        policy, values = Categorical(logits=logits.unflatten(0, shape), validate_args=False), values.unflatten(0, shape)
+        log_probs, uncertainty = policy.log_prob(played.actions), policy.entropy()
+        for e, length in enumerate(played.mask.sum(dim=0).tolist()):
+            following, returns = after[length - 1, e], []
             for reward in played.rewards[:length, e].flip(0):
                 following = reward + gamma * following
                 returns.append(following)
-            returns = torch.stack(returns[::-1])
-            log_probs = policy.log_prob(played.actions[:length, e])
-            policy_losses.append(-(log_probs * (returns - values.detach())).sum())
-            errors.append((returns - values) ** 2 / 2)
-            entropies.append(policy.entropy())
+            errors.append(torch.stack(returns[::-1]) - values[:length, e])
+            policy_losses.append(-(log_probs[:length, e] * errors[-1].detach()).sum())
+            entropies.append(uncertainty[:length, e])
             earned.append(played.rewards[:length, e].sum())
-        parts = [torch.stack(policy_losses).mean(), torch.cat(errors).mean(), torch.cat(entropies).mean()]
+        parts = [torch.stack(policy_losses).mean(), torch.cat(errors).square().mean() / 2, torch.cat(entropies).mean()]
         loss = parts[0] + value_coefficient * parts[1] - entropy_coefficient * parts[2]
         if not loss.isfinite():
             raise FloatingPointError(f"update {update}")
