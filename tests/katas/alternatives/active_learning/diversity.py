@@ -20,8 +20,8 @@ def k_center_greedy(features, labelled, budget):
     for center in _numbers(labelled):
         gaps = np.minimum(gaps, np.linalg.norm(rows - center, axis=1))
     while len(chosen) < budget:
-        left = [i for i in range(len(rows)) if i not in chosen]
-        chosen.append(left[int(np.argmax(gaps[left]))])
+        left = np.flatnonzero(~np.isin(np.arange(len(rows)), chosen))
+        chosen.append(int(left[np.argmax(gaps[left])]))
         gaps = np.minimum(gaps, np.linalg.norm(rows - rows[chosen[-1]], axis=1))
     return torch.tensor(chosen, dtype=torch.int64, device=features.device)
 
@@ -40,7 +40,7 @@ def kmeans_plus_plus(points, budget, *, generator):
     _checked(budget, rows)
     squares = None
     while len(chosen) < budget:
-        left = np.setdiff1d(np.arange(len(rows)), chosen)
+        left = np.flatnonzero(~np.isin(np.arange(len(rows)), chosen))
         weights = np.ones(len(left)) if squares is None or squares[left].max() == 0 else squares[left]
         draw = torch.rand((), generator=generator, dtype=torch.float64, device=generator.device).item()
         summed = np.cumsum(weights / weights.sum())
