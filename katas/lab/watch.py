@@ -76,7 +76,7 @@ class Watch:
             self.warmed.update(missing)
         print("\033[2J\033[H" if sys.stdout.isatty() else "", end="")
         specs = [catalog.spec_of(*names) for names in katas]
-        if self.in_a_fork(lambda: _first_look(specs), SECONDS_TO_LOOK_FIRST) != TOLD:
+        if katas[1:] or self.in_a_fork(lambda: _first_look(specs), SECONDS_TO_LOOK_FIRST) != TOLD:
             self.in_a_fork(lambda: _pytest(specs))
         print(f"\n{'/'.join(self.current)}   {KEYS}", flush=True)
 
@@ -108,18 +108,18 @@ def _first_look(specs: list[str]) -> int:
     """
     ladder.REMEMBERS_WHAT_HOLDS = False
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        code = _pytest(specs, "--hypothesis-profile=first-look", "--in-process", colour=sys.__stdout__.isatty())
+        code = _pytest(specs, "--hypothesis-profile=first-look", "--in-process")
     if code != pytest.ExitCode.TESTS_FAILED:
         return code
     print(told.getvalue(), end="")
     return TOLD
 
 
-def _pytest(specs: list[str], *options: str, colour: bool | None = None) -> int:
+def _pytest(specs: list[str], *options: str) -> int:
     os.environ.pop("CI", None)  # `warm` sets it: a learner's run is not derandomized
     ladder.MOST_CAUSES, ladder.LISTS_THE_OTHERS = 1, False
-    colour = sys.stdout.isatty() if colour is None else colour
-    options = ["-q", *options, *["--color=yes"] * colour, "--disable-plugin-autoload"]  # to look for them takes long
+    colour = ["--color=yes"] * sys.__stdout__.isatty()
+    options = ["-q", *options, *colour, "--disable-plugin-autoload"]  # to look for plugins takes long
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is warm is imported already
     return pytest.main([*specs, *options], plugins=[_hypothesis_pytestplugin, pytest_timeout])
 
