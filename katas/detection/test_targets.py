@@ -38,7 +38,7 @@ def batch(seed, num_images, num_anchors, num_classes, max_truths, size=1, unit=1
     return logits, deltas, boxes(num_anchors), matched.long() - 2, [boxes(count) for count in counts.tolist()], labels
 
 
-sizes = st.integers(1, 3), st.integers(1, 6), st.integers(1, 5), st.integers(0, 4)
+sizes = st.integers(1, 3), st.integers(1, 6), st.integers(1, 5), st.integers(1, 4)
 batches = st.builds(batch, seeds(), *sizes, st.sampled_from([1, 20]), st.sampled_from(UNITS))
 
 

@@ -78,7 +78,7 @@ def test_the_defaults():
 
 
 @given(
-    st.integers(0, 9), st.integers(0, 3), st.sampled_from([1e-8, 0.01, 0.1, 0.9, 0.9998]),
+    st.integers(1, 9), st.integers(0, 3), st.sampled_from([1e-8, 0.01, 0.1, 0.9, 0.9998]),
     st.sampled_from([1e-3, 1.0, 1e5]), st.sampled_from([0.0, 1e4]), st.sampled_from(DTYPES), st.booleans(), seeds(),
 )  # fmt: skip
 def test_all_fields_agree_with_the_definition(n, degree, opacity, unit, offset, dtype, doubled, seed):
@@ -88,6 +88,13 @@ def test_all_fields_agree_with_the_definition(n, degree, opacity, unit, offset, 
     got = gaussians_from_points(points=points, colors=colors, sh_degree=degree, initial_opacity=opacity)
     assert isinstance(got, Gaussians), "Gaussians come back"
     expect_close(got, by_hand(points, colors, degree, opacity), "every field is that of the definition")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_points_are_no_gaussians(dtype):
+    points = torch.zeros(0, 3, dtype=dtype)
+    got = gaussians_from_points(points=points, colors=colors_of(0, 0), sh_degree=2, initial_opacity=0.5)
+    expect_close(got, by_hand(points, colors_of(0, 0), 2, 0.5), "an empty row for every field")
 
 
 # --- many points, and those far away ----------------------------------------------------------------------------------
