@@ -128,7 +128,7 @@ def run_trials(trials: list[Trial], jobs: int = 2) -> list[Outcome]:
     host = _Host(trials, jobs)
     code, told = 99, {}
     try:
-        with quiet():
+        with quiet() as out:
             code, heard = run_spec([trials[0].spec], "--capture=sys", plugins=[host])
         told = {"failed": heard.failed, "todo": heard.todo}
     except BaseException as error:
@@ -136,6 +136,8 @@ def run_trials(trials: list[Trial], jobs: int = 2) -> list[Outcome]:
             raise
         told = {"failed": {repr(error): ""}}
     if host.pipe is None:
+        if len(host.outcomes) < len(trials):  # Ctrl-C, or pytest itself: what was not tried must not look caught
+            raise RuntimeError(f"{len(host.outcomes)} of {len(trials)} trials have ended\n{out.getvalue()}")
         return sorted(host.outcomes, key=lambda outcome: trials.index(outcome.trial))
     with open(host.pipe, "w") as pipe:
         json.dump(told, pipe)

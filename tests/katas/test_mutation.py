@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -102,6 +103,23 @@ def test_an_alternative_that_is_refused_is_told(bank, toy):
     toy.write("tests/katas/alternatives/toy/first.py", wrong)
     result = bank(BANK)
     assert result.returncode == 1 and "test_first.py must pass the alternative: test_the_order" in result.stdout
+
+
+@pytest.mark.parametrize("accident", ["KeyboardInterrupt", "ValueError"])
+def test_trials_that_do_not_all_end_are_no_result(toy, accident):
+    """pytest swallows both, and what was not tried would look caught."""
+    source = f"""
+from katas.lab.trials import Trial, _Host, run_trials
+
+def listen(host):
+    raise {accident}
+
+_Host._listen = listen
+run_trials([Trial("toy", "first", "a name", "")])
+print("a result")
+"""
+    result = subprocess.run([sys.executable, "-c", source], cwd=toy.path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and "0 of 1 trials have ended" in result.stderr and not result.stdout
 
 
 def test_a_change_touches_what_uses_it_and_nothing_else():
